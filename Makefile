@@ -1,0 +1,66 @@
+# The front door. Everything is set up here: .venv and build/ in this checkout, further interpreters
+# (make pythons) in a cache outside it. Longer steps are in tools/.
+#
+#   PYTHON=path   the interpreter of .venv (default: the newest of 3.11-3.13 that is found)
+#   ARGS=...      further arguments for the program that is run, or for pytest
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+TEST := $(PY) tools/test.py $(if $(JOBS),--jobs $(JOBS))
+PYTEST_ARGS = $(if $(ARGS),-- $(ARGS))
+
+.PHONY: help venv build run test test-all test-c test-py asan ubsan asan-py pythons bench lint format dist clean distclean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv:
+	@tools/venv.sh .venv $(PYTHON)
+
+build: venv ## build ramet and install it into .venv
+	@tools/install.sh .venv build/py
+
+run: build ## build, then run the main job: examples/downloader.py
+	@$(PY) examples/downloader.py $(ARGS)
+
+test: venv ## every C test (plain, ASan, UBSan), and every Python test on each CPython found
+	@$(TEST) c asan ubsan py $(PYTEST_ARGS)
+
+test-all: test ## everything there is; for now the same
+
+test-c: venv ## the C tests, asserts on
+	@$(TEST) c
+
+test-py: venv ## the Python tests on each CPython found; V=3.12: on that one
+	@$(TEST) $(if $(V),py:$(V),py) $(PYTEST_ARGS)
+
+asan: venv ## the C tests under AddressSanitizer
+	@$(TEST) asan
+
+ubsan: venv ## the C tests under UndefinedBehaviorSanitizer
+	@$(TEST) ubsan
+
+asan-py: venv ## the Python tests with the extension under AddressSanitizer
+	@$(TEST) asan-py $(PYTEST_ARGS)
+
+pythons: ## bring CPython 3.14 and free-threaded 3.13 into the cache; WHICH="3.15 ...": others
+	@tools/pythons.sh $(WHICH)
+
+bench: venv ## ramet and its peers on the same work
+	@$(PY) bench/run.py $(ARGS)
+
+lint: build ## clang-format, ruff, stubs
+	@tools/lint.sh check
+
+format: ## clang-format and ruff, written
+	@tools/lint.sh format
+
+dist: venv ## wheel and source archive in dist/
+	@tools/dist.sh
+
+clean: ## remove what was built (not .venv, not the cache of interpreters)
+	rm -rf build dist
+
+distclean: clean ## and .venv
+	rm -rf .venv .venv.lock

@@ -1,0 +1,200 @@
+"""Sets up what the benchmarks need, under build/bench: an environment of Python of its own with ramet and its peers,
+the Go program, the C programs; and tells the versions of all of it.
+
+Everything that cannot be had is said once and then left out.
+"""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from rows import C_PROGRAMS
+
+BENCH = Path(__file__).resolve().parent
+ROOT = BENCH.parent
+BUILD = ROOT / "build" / "bench"
+VENV = BUILD / "venv"
+PYTHON = VENV / "bin" / "python"
+CORE = ROOT / "build" / "release"
+PEERS = ("greenlet", "gevent", "uvloop", "trio", "runloom")
+CC = os.environ.get("CC", "cc")
+CFLAGS = ("-O2", "-std=gnu11", "-Wall", "-Wextra")
+
+PROBE = """
+import importlib.metadata as m, json, platform, sys, sysconfig
+def version(name):
+    try: return m.version(name)
+    except m.PackageNotFoundError: return None
+v = sysconfig.get_config_var
+print(json.dumps({
+    "packages": {n: version(n) for n in sys.argv[1:]},
+    "python": sys.version.split()[0], "compiler": platform.python_compiler(),
+    "configure": v("CONFIG_ARGS") or "", "flags": " ".join(f for f in (v("PY_CFLAGS") or "").split() if f[:2] in ("-O", "-f")),
+    "lto": "-flto" in ((v("PY_CORE_LDFLAGS") or "") + (v("PY_CFLAGS_NODIST") or "")),
+    "debug": bool(v("Py_DEBUG")), "free_threaded": bool(v("Py_GIL_DISABLED")),
+}))
+"""
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def call(*command, env=None, cwd=ROOT, quiet=False):
+    """Run a command; its output if it succeeded, else None, and then the last lines of what it said are shown."""
+    done = subprocess.run(
+        [str(c) for c in command], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    if done.returncode == 0:
+        return done.stdout
+    if not quiet:
+        say("  " + "\n  ".join(done.stdout.strip().splitlines()[-8:]))
+    return None
+
+
+# ---- Python ----
+
+
+def interpreter():
+    """The interpreter that ramet's own environment was made from, else the one it would be made from."""
+    python = ROOT / ".venv" / "bin" / "python"
+    if not python.exists():
+        return call("tools/find-pythons.sh", "--best").strip()
+    return call(python, "-c", "import sys; print(sys._base_executable)").strip()
+
+
+def set_up_python(python, install):
+    """The environment with the peers and ramet in it. `install` False: take what is there."""
+    if not install and PYTHON.exists():
+        return
+    BUILD.mkdir(parents=True, exist_ok=True)
+    if call("tools/venv.sh", VENV.relative_to(ROOT), python or interpreter()) is None:
+        raise SystemExit("bench: no environment of Python could be made")
+    have = probe()["packages"]
+    for name in PEERS:
+        if not have[name] and call(PYTHON, "-m", "pip", "install", "-q", name) is None:
+            say(f"bench: {name} cannot be installed here; it is left out")
+    if call("tools/install.sh", VENV.relative_to(ROOT), "build/py-bench") is None:
+        say("bench: ramet for Python cannot be built; it is left out")
+
+
+def probe():
+    out = call(PYTHON, "-c", PROBE, "ramet", *PEERS)
+    return json.loads(out)
+
+
+# ---- Go and C ----
+
+
+def set_up_go():
+    if not shutil.which("go"):
+        return say("bench: there is no go on the path: no ratios to Go")
+    if call("go", "build", "-o", BUILD / "bench_go", ".", cwd=BENCH / "go") is None:
+        say("bench: the Go program cannot be built; Go is left out")
+
+
+def compile_c(name, *libraries, optional=""):
+    target, source = BUILD / name, BENCH / "c" / f"{name}.c"
+    newest = max(source.stat().st_mtime, (BENCH / "c" / "common.h").stat().st_mtime)
+    if target.exists() and target.stat().st_mtime > newest:
+        return
+    target.unlink(missing_ok=True)
+    if call(CC, *CFLAGS, source, "-o", target, *libraries, quiet=bool(optional)) is None:
+        say(f"bench: {name} cannot be built{optional}")
+
+
+def set_up_c(install):
+    compile_c("echo_load")
+    compile_c("peer_epoll")
+    compile_c("peer_libuv", "-luv", optional=": no libuv (Debian: apt-get install libuv1-dev); it is left out")
+    path = os.environ["PATH"] + f":{VENV}/bin"  # meson and ninja, where ramet's own environment is not there
+    if install and call("tools/meson-c.sh", CORE.relative_to(ROOT), "bench-c", env={**os.environ, "PATH": path}) is None:
+        say("bench: libramet cannot be built; it is left out")
+
+
+def c_program(row):
+    """libramet's program for a row."""
+    for name, rows in C_PROGRAMS.items():
+        if row in rows:
+            return CORE / "bench" / "c" / name
+    return None
+
+
+# ---- who is here, in which version ----
+
+
+def version_of(program):
+    out = call(BUILD / program, "version", quiet=True) if (BUILD / program).exists() else None
+    return json.loads(out)["version"] if out else None
+
+
+def libramet_version():
+    programs = [CORE / "bench" / "c" / name for name in C_PROGRAMS]
+    for program in programs:
+        out = call(program, "version", quiet=True) if program.exists() else None
+        if out:
+            return json.loads(out)["version"]
+    return None
+
+
+def set_up(python=None, faces=("python", "c"), install=True):
+    """Set up all of it; what is here, as {need: version}, and a description of interpreter and machine."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    versions, facts = {}, machine()
+    set_up_go()
+    versions["go"] = version_of("bench_go")
+    compile_c("echo_load")
+    if "python" in faces:
+        set_up_python(python, install)
+        found = probe()
+        versions.update(found["packages"])
+        versions[""] = found["python"]
+        facts.update(interpreter_facts(found))
+    if "c" in faces:
+        set_up_c(install)
+        versions["libuv"] = version_of("peer_libuv")
+        versions["cc"] = version_of("peer_epoll")
+        versions["libramet"] = libramet_version()
+        facts["C compiler"] = (call(CC, "--version", quiet=True) or "?").splitlines()[0] + ", " + " ".join(CFLAGS[:1])
+        facts["libramet"] = f"{versions['libramet'] or 'not built'}, Meson build type {build_type(CORE)}"
+    return {k: v for k, v in versions.items() if v}, facts
+
+
+def build_type(build):
+    """Meson's build type and optimisation of a build directory."""
+    try:
+        options = json.loads((build / "meson-info" / "intro-buildoptions.json").read_text())
+    except OSError:
+        return "unknown"
+    values = {o["name"]: o["value"] for o in options}
+    return f"{values.get('buildtype')}, -O{values.get('optimization')}, asserts {'on' if values.get('asserts') else 'off'}"
+
+
+def interpreter_facts(found):
+    configure = found["configure"].replace("'", "")
+    kind = [k for k, on in (("debug", found["debug"]), ("free-threaded", found["free_threaded"])) if on]
+    return {
+        "Python": f"CPython {found['python']} {' '.join(kind)} {found['compiler']}".replace("  ", " "),
+        "Python's build": f"{found['flags']}; "
+        f"{'PGO' if '--enable-optimizations' in configure else 'no PGO'}, {'LTO' if found['lto'] else 'no LTO'}",
+        "ramet for Python": f"Meson build type {build_type(ROOT / 'build' / 'py-bench')}",
+    }
+
+
+def machine():
+    cpu = "unknown processor"
+    with open("/proc/cpuinfo") as f:
+        for line in f:
+            if line.startswith("model name"):
+                cpu = line.split(":", 1)[1].strip()
+                break
+    with open("/proc/meminfo") as f:
+        memory = int(f.readline().split()[1]) >> 20
+    return {
+        "machine": f"{cpu}, {len(os.sched_getaffinity(0))} CPUs, {memory + 1} GiB, {platform.machine()}",
+        "kernel": f"Linux {platform.release()}",
+    }

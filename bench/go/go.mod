@@ -1,0 +1,3 @@
+module ramet/bench
+
+go 1.22

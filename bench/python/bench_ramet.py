@@ -1,0 +1,241 @@
+"""ramet: the rows that every peer runs, and those that only ramet runs (what an operation costs beside 100,000
+parked goroutines, pending timers or open connections).
+"""
+
+import os
+
+from background import Background, idle_peer  # before ramet: it may fork
+
+from common import (
+    CHUNK,
+    START_BATCH,
+    Cpu,
+    Memory,
+    Trips,
+    leave,
+    listening,
+    main,
+    measure,
+    now,
+    order,
+    sleep_for,
+)
+
+
+def nothing():
+    pass
+
+
+def row_yield(o):
+    def round_(n):
+        each = max(1, n // o.n)
+
+        def yielder():
+            gosched = ramet.gosched
+            for _ in range(each):
+                gosched()
+
+        gs = [go(yielder) for _ in range(o.n)]
+        t = now()
+        for g in gs:
+            g.join()
+        return (now() - t) * n / (each * o.n)
+
+    return {"ns": measure(round_, o, first=o.n * 4)}
+
+
+def row_spawn(o):
+    def round_(n):
+        t = now()
+        for _ in range(n):
+            go(nothing).join()
+        return now() - t
+
+    return {"ns": measure(round_, o)}
+
+
+def row_startmany(o):
+    def round_(n):
+        t = now()
+        for _ in range(n):
+            for g in [go(nothing) for _ in range(START_BATCH)]:
+                g.join()
+        return now() - t
+
+    return {"ns": measure(round_, o, first=1) / START_BATCH}
+
+
+def row_pingpong(o):
+    def round_(n):
+        a, b = Chan(), Chan()
+
+        def ponger():
+            for _ in range(n):
+                b.send(a.recv())
+
+        go(ponger)
+        t = now()
+        for i in range(n):
+            a.send(i)
+            b.recv()
+        return now() - t
+
+    return {"ns": measure(round_, o) / 2}
+
+
+def stream(o, slots):
+    def round_(n):
+        c = Chan(slots)
+
+        def producer():
+            send = c.send
+            for i in range(n):
+                send(i)
+
+        go(producer)
+        recv = c.recv
+        t = now()
+        for _ in range(n):
+            recv()
+        return now() - t
+
+    return {"ns": measure(round_, o)}
+
+
+def row_selectready(o):
+    def round_(n):
+        chans = [Chan(1) for _ in range(o.n)]
+        cases = [c.if_recv() for c in chans]
+        sends = [chans[i].send for i in order(o.n)]
+        select = ramet.select
+        t = now()
+        for _ in range(n // 64 + 1):
+            for send in sends:
+                send(1)
+                select(*cases)
+        return (now() - t) * n / ((n // 64 + 1) * 64)
+
+    return {"ns": measure(round_, o, first=64)}
+
+
+def row_selectblock(o):
+    def round_(n):
+        chans = [Chan() for _ in range(o.n)]
+        cases = [c.if_recv() for c in chans]
+        n = (n // 64 + 1) * 64
+
+        def producer():
+            sends = [chans[i].send for i in order(o.n)]
+            for _ in range(n // 64):
+                for send in sends:
+                    send(1)
+
+        go(producer)
+        select = ramet.select
+        t = now()
+        for _ in range(n):
+            select(*cases)
+        return now() - t
+
+    return {"ns": measure(round_, o, first=64)}
+
+
+def row_parked(o):
+    never = Chan()
+    parked = 0
+
+    def inner():
+        nonlocal parked
+        parked += 1
+        return never.recv()
+
+    def outer():
+        return inner()
+
+    m = Memory(o.n)
+    for _ in range(o.n):
+        go(outer)
+    while parked < o.n:
+        ramet.gosched()
+    return m.report()
+
+
+def row_sleepers(o):
+    sleep = ramet.time.sleep
+    cpu, t = Cpu(), now()
+    for g in [go(sleep, sleep_for(i)) for i in range(o.n)]:
+        g.join()
+    return {"cpu_ns": cpu.ns() / o.n, "wall_s": (now() - t) / 1e9}
+
+
+def row_blocking(o):
+    for _ in range(10):
+        ramet.blocking(os.getppid)
+    trips, end = Trips(), now() + int(o.time * 1e9)
+    while now() < end:
+        if o.gap:
+            ramet.time.sleep(o.gap)
+        t = now()
+        ramet.blocking(os.getppid)
+        trips.wall += now() - t
+        trips.count += 1
+    return trips.report()
+
+
+def row_echo(o):
+    def handle(conn):
+        read, write = conn.read, conn.write
+        while data := read(CHUNK):
+            write(data)
+        conn.close()
+
+    def handle_readinto(conn):
+        readinto, write = conn.readinto, conn.write
+        buffer = memoryview(bytearray(CHUNK))
+        while n := readinto(buffer):
+            write(buffer[:n])
+        conn.close()
+
+    handler = handle_readinto if o.variant == "readinto" else handle
+    listener = ramet.net.listen("tcp", "127.0.0.1:0", backlog=4096)
+    listening(listener.addr[1])
+    for conn in listener:
+        go(handler, conn)
+
+
+ROWS = {
+    "yield": row_yield,
+    "spawn": row_spawn,
+    "startmany": row_startmany,
+    "pingpong": row_pingpong,
+    "unbuffered": lambda o: stream(o, 0),
+    "buffered": lambda o: stream(o, 128),
+    "selectready": row_selectready,
+    "selectblock": row_selectblock,
+    "parked": row_parked,
+    "sleepers": row_sleepers,
+    "blocking": row_blocking,
+    "echo": row_echo,
+}
+
+
+def beside(row):
+    """Run a row in the main goroutine, beside the background that the options ask for."""
+
+    def run(o):
+        def start():
+            Background(o, ramet, holder)
+            leave(**row(o))  # without unwinding what still stands in the background
+
+        ramet.run(start)
+
+    return run
+
+
+holder = idle_peer()
+import ramet  # noqa: E402
+import ramet.net  # noqa: E402
+import ramet.time  # noqa: E402
+
+go, Chan = ramet.go, ramet.Chan
+main({name: beside(row) for name, row in ROWS.items()})

@@ -1,0 +1,207 @@
+"""asyncio, and uvloop with `--variant uvloop-*`: tasks, asyncio.Queue, run_in_executor, streams and protocols.
+
+There is no unbuffered channel in asyncio; a Queue of one slot stands in. There is no select over queues.
+"""
+
+import asyncio
+import os
+import socket
+
+from common import CHUNK, START_BATCH, Cpu, Memory, Trips, ameasure, leave, listening, main, now, sleep_for
+
+
+def run(coro, o):
+    if o.variant.startswith("uvloop"):
+        import uvloop
+
+        return uvloop.run(coro)
+    return asyncio.run(coro)
+
+
+async def nothing():
+    pass
+
+
+async def yielder(times):
+    sleep = asyncio.sleep
+    for _ in range(times):
+        await sleep(0)
+
+
+def row_yield(o):
+    async def round_(n):
+        each = max(1, n // o.n)
+        tasks = [asyncio.create_task(yielder(each)) for _ in range(o.n)]
+        t = now()
+        for task in tasks:
+            await task
+        return (now() - t) * n / (each * o.n)
+
+    async def start():
+        return {"ns": await ameasure(round_, o, first=o.n * 4)}
+
+    return run(start(), o)
+
+
+def row_spawn(o):
+    async def round_(n):
+        create = asyncio.create_task
+        t = now()
+        for _ in range(n):
+            await create(nothing())
+        return now() - t
+
+    async def start():
+        return {"ns": await ameasure(round_, o)}
+
+    return run(start(), o)
+
+
+def row_startmany(o):
+    async def round_(n):
+        create = asyncio.create_task
+        t = now()
+        for _ in range(n):
+            for task in [create(nothing()) for _ in range(START_BATCH)]:
+                await task
+        return now() - t
+
+    async def start():
+        return {"ns": await ameasure(round_, o, first=1) / START_BATCH}
+
+    return run(start(), o)
+
+
+def row_pingpong(o):
+    async def ponger(a, b, n):
+        for _ in range(n):
+            await b.put(await a.get())
+
+    async def round_(n):
+        a, b = asyncio.Queue(1), asyncio.Queue(1)
+        task = asyncio.create_task(ponger(a, b, n))
+        t = now()
+        for i in range(n):
+            await a.put(i)
+            await b.get()
+        t = now() - t
+        await task
+        return t
+
+    async def start():
+        return {"ns": await ameasure(round_, o) / 2}
+
+    return run(start(), o)
+
+
+def stream(o, slots):
+    async def producer(q, n):
+        for i in range(n):
+            await q.put(i)
+
+    async def round_(n):
+        q = asyncio.Queue(slots)
+        task = asyncio.create_task(producer(q, n))
+        t = now()
+        for _ in range(n):
+            await q.get()
+        t = now() - t
+        await task
+        return t
+
+    async def start():
+        return {"ns": await ameasure(round_, o)}
+
+    return run(start(), o)
+
+
+def row_parked(o):
+    async def inner(q):
+        return await q.get()
+
+    async def outer(q):
+        return await inner(q)
+
+    async def start():
+        q = asyncio.Queue()
+        m = Memory(o.n)
+        tasks = [asyncio.create_task(outer(q)) for _ in range(o.n)]
+        await asyncio.sleep(0)
+        report = m.report()
+        assert not tasks[-1].done()
+        leave(**report)
+
+    return run(start(), o)
+
+
+def row_sleepers(o):
+    async def start():
+        sleep = asyncio.sleep
+        cpu, t = Cpu(), now()
+        for task in [asyncio.create_task(sleep(sleep_for(i))) for i in range(o.n)]:
+            await task
+        return {"cpu_ns": cpu.ns() / o.n, "wall_s": (now() - t) / 1e9}
+
+    return run(start(), o)
+
+
+def row_blocking(o):
+    async def start():
+        loop = asyncio.get_running_loop()
+        for _ in range(10):
+            await loop.run_in_executor(None, os.getppid)
+        trips, end = Trips(), now() + int(o.time * 1e9)
+        while now() < end:
+            if o.gap:
+                await asyncio.sleep(o.gap)
+            t = now()
+            await loop.run_in_executor(None, os.getppid)
+            trips.wall += now() - t
+            trips.count += 1
+        return trips.report()
+
+    return run(start(), o)
+
+
+class EchoProtocol(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.transport.write(data)
+
+
+async def echo_stream(reader, writer):
+    while data := await reader.read(CHUNK):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+def row_echo(o):
+    async def serve():
+        sock = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        if o.variant.endswith("protocols"):
+            server = await asyncio.get_running_loop().create_server(EchoProtocol, sock=sock, backlog=4096)
+        else:
+            server = await asyncio.start_server(echo_stream, sock=sock, backlog=4096)
+        listening(sock.getsockname()[1])
+        await server.serve_forever()
+
+    run(serve(), o)
+
+
+main(
+    {
+        "yield": row_yield,
+        "spawn": row_spawn,
+        "startmany": row_startmany,
+        "pingpong": row_pingpong,
+        "unbuffered": lambda o: stream(o, 1),
+        "buffered": lambda o: stream(o, 128),
+        "parked": row_parked,
+        "sleepers": row_sleepers,
+        "blocking": row_blocking,
+        "echo": row_echo,
+    }
+)

@@ -1,0 +1,185 @@
+"""trio: nurseries, memory channels, checkpoints, to_thread, serve_tcp. It has no select over channels."""
+
+import os
+
+import trio
+
+from common import CHUNK, START_BATCH, Cpu, Memory, Trips, ameasure, leave, listening, main, now, sleep_for
+
+
+async def nothing():
+    pass
+
+
+def row_yield(o):
+    async def yielder(times):
+        checkpoint = trio.lowlevel.checkpoint
+        for _ in range(times):
+            await checkpoint()
+
+    async def round_(n):
+        each = max(1, n // o.n)
+        async with trio.open_nursery() as nursery:
+            for _ in range(o.n):
+                nursery.start_soon(yielder, each)
+            t = now()
+        return (now() - t) * n / (each * o.n)
+
+    async def start():
+        return {"ns": await ameasure(round_, o, first=o.n * 4)}
+
+    return trio.run(start)
+
+
+def row_spawn(o):
+    async def round_(n):
+        t = now()
+        for _ in range(n):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(nothing)
+        return now() - t
+
+    async def start():
+        return {"ns": await ameasure(round_, o)}
+
+    return trio.run(start)
+
+
+def row_startmany(o):
+    async def round_(n):
+        t = now()
+        for _ in range(n):
+            async with trio.open_nursery() as nursery:
+                for _ in range(START_BATCH):
+                    nursery.start_soon(nothing)
+        return now() - t
+
+    async def start():
+        return {"ns": await ameasure(round_, o, first=1) / START_BATCH}
+
+    return trio.run(start)
+
+
+def row_pingpong(o):
+    async def ponger(receive, send, n):
+        for _ in range(n):
+            await send(await receive())
+
+    async def round_(n):
+        async with trio.open_nursery() as nursery:
+            a_send, a_recv = trio.open_memory_channel(0)
+            b_send, b_recv = trio.open_memory_channel(0)
+            nursery.start_soon(ponger, a_recv.receive, b_send.send, n)
+            send, receive = a_send.send, b_recv.receive
+            t = now()
+            for i in range(n):
+                await send(i)
+                await receive()
+            return now() - t
+
+    async def start():
+        return {"ns": await ameasure(round_, o) / 2}
+
+    return trio.run(start)
+
+
+def stream(o, slots):
+    async def producer(send, n):
+        for i in range(n):
+            await send(i)
+
+    async def round_(n):
+        async with trio.open_nursery() as nursery:
+            sender, receiver = trio.open_memory_channel(slots)
+            nursery.start_soon(producer, sender.send, n)
+            receive = receiver.receive
+            t = now()
+            for _ in range(n):
+                await receive()
+            return now() - t
+
+    async def start():
+        return {"ns": await ameasure(round_, o)}
+
+    return trio.run(start)
+
+
+def row_parked(o):
+    parked = 0
+
+    async def inner(receiver):
+        nonlocal parked
+        parked += 1
+        return await receiver.receive()
+
+    async def outer(receiver):
+        return await inner(receiver)
+
+    async def start():
+        _sender, receiver = trio.open_memory_channel(0)
+        async with trio.open_nursery() as nursery:
+            m = Memory(o.n)
+            for _ in range(o.n):
+                nursery.start_soon(outer, receiver)
+            while parked < o.n:
+                await trio.lowlevel.checkpoint()
+            leave(**m.report())
+
+    return trio.run(start)
+
+
+def row_sleepers(o):
+    async def start():
+        cpu, t = Cpu(), now()
+        async with trio.open_nursery() as nursery:
+            for i in range(o.n):
+                nursery.start_soon(trio.sleep, sleep_for(i))
+        return {"cpu_ns": cpu.ns() / o.n, "wall_s": (now() - t) / 1e9}
+
+    return trio.run(start)
+
+
+def row_blocking(o):
+    async def start():
+        for _ in range(10):
+            await trio.to_thread.run_sync(os.getppid)
+        trips, end = Trips(), now() + int(o.time * 1e9)
+        while now() < end:
+            if o.gap:
+                await trio.sleep(o.gap)
+            t = now()
+            await trio.to_thread.run_sync(os.getppid)
+            trips.wall += now() - t
+            trips.count += 1
+        return trips.report()
+
+    return trio.run(start)
+
+
+def row_echo(o):
+    async def handle(stream_):
+        while data := await stream_.receive_some(CHUNK):
+            await stream_.send_all(data)
+
+    async def start():
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=4096)
+        listening(listener.socket.getsockname()[1])
+        await trio.serve_listeners(handle, [listener])
+
+    trio.run(start)
+
+
+main(
+    {
+        "yield": row_yield,
+        "spawn": row_spawn,
+        "startmany": row_startmany,
+        "pingpong": row_pingpong,
+        "unbuffered": lambda o: stream(o, 0),
+        "buffered": lambda o: stream(o, 128),
+        "parked": row_parked,
+        "sleepers": row_sleepers,
+        "blocking": row_blocking,
+        "echo": row_echo,
+    }
+)

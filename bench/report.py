@@ -1,0 +1,223 @@
+"""Turns samples into what is read: tables of medians and of ratios, the goals and how they came out, results.json,
+report.txt and the drawings."""
+
+import json
+from pathlib import Path
+
+import goals
+import rows as r
+import svg
+
+DASH = "-"
+FACE_TITLES = {
+    r.PYTHON: "Python face: ramet and its peers on one interpreter, and Go doing the same in Go",
+    r.C: "C face: libramet and its peers",
+}
+
+
+def show(value, unit):
+    """A value with three significant digits, in the unit that reads best."""
+    if unit == "ns" and value >= 1e6:
+        return f"{value / 1e6:,.3g} ms"
+    if unit in ("ns", "us") and value >= 1e3:
+        return f"{value / 1e3:,.3g} {'us' if unit == 'ns' else 'ms'}" if value < 1e6 else f"{value / 1e6:,.3g} s"
+    if unit == "1/s":
+        return f"{value:,.0f}"
+    if unit == "B":
+        return f"{value:,.0f} B"
+    return f"{value:,.3g} {unit}"
+
+
+def table(header, lines):
+    """Text columns, the first flush left and the rest flush right."""
+    widths = [max(len(str(line[i])) for line in [header, *lines]) for i in range(len(header))]
+
+    def draw(line):
+        cells = [str(c).ljust(w) if i == 0 else str(c).rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
+        return "  ".join(cells).rstrip()
+
+    return "\n".join([draw(header), "  ".join("-" * w for w in widths), *map(draw, lines)])
+
+
+class Report:
+    """The tables of one run."""
+
+    def __init__(self, results, missing, facts, versions):
+        self.results, self.missing, self.facts, self.versions = results, missing, facts, versions
+        self.by = {(x["face"], x["bench"], x["who"]): x for x in results}
+
+    def figures(self, face, group=None):
+        """The figures that a face has results for, in the order of the rows."""
+        found = {x["bench"] for x in self.results if x["face"] == face}
+        for row in r.ROWS:
+            if face in row.faces and (row.group != "scale" if group is None else row.group == group):
+                yield from (f for f in row.figures if f.bench in found)
+
+    def contestants(self, face, figures):
+        benches = {f.bench for f in figures}
+        found = {x["who"] for x in self.results if x["face"] == face and x["bench"] in benches}
+        return [p.name for p in r.PEERS if p.face == face and p.name in found]
+
+    def median(self, face, bench, who):
+        found = self.by.get((face, bench, who))
+        return found["median"] if found else None
+
+    def cell(self, face, figure, who):
+        value = self.median(face, figure.bench, who)
+        return DASH if value is None else show(value, figure.unit)
+
+    # ---- the parts ----
+
+    def head(self):
+        width = max(map(len, self.facts))
+        lines = [f"{k.ljust(width)}  {v}" for k, v in self.facts.items()]
+        names = {}
+        for peer in r.PEERS:
+            if peer.needs in self.versions and any(x["who"] == peer.name for x in self.results):
+                names[peer.name] = self.versions[peer.needs]
+        lines.append("versions".ljust(width) + "  " + ", ".join(f"{n} {v}" for n, v in names.items()))
+        return "\n".join(lines)
+
+    def medians(self, face):
+        """The medians of all rows but scale's: who has echo variants stands in a table of its own."""
+        parts = []
+        every = list(self.figures(face))
+        plain = [f for f in every if not f.bench.startswith("echo")]
+        for figures, words in ((plain, ""), ([f for f in every if f.bench.startswith("echo")], ", echo")):
+            who = self.contestants(face, figures)
+            if not figures or not who:
+                continue
+            lines = [[f.bench, *(self.cell(face, f, w) for w in who)] for f in figures]
+            parts.append(f"Medians{words}\n\n" + table(["", *who], lines))
+            ratios = [self.ratio_line(face, f, who) for f in figures]
+            if "Go" in who and len(who) > 1:
+                parts.append(f"Ratio to Go{words} (requests a second: more is better)\n\n" + table(["", *who], ratios))
+        return parts
+
+    def ratio_line(self, face, figure, who):
+        go = self.median(face, figure.bench, "Go")
+        values = [self.median(face, figure.bench, w) for w in who]
+        return [figure.bench, *(f"{v / go:.2f}" if v is not None and go else DASH for v in values)]
+
+    def best_peers(self):
+        """For each row: the best Python peer, and ramet against it."""
+        lines = []
+        for figure in self.figures(r.PYTHON):
+            peers = [
+                (x["median"], x["who"])
+                for x in self.results
+                if (x["face"], x["bench"]) == (r.PYTHON, figure.bench) and goals.is_peer(x["who"])
+            ]
+            if not peers:
+                continue
+            value, who = (max if figure.unit == "1/s" else min)(peers)
+            ours, go = (self.median(r.PYTHON, figure.bench, w) for w in ("ramet", "Go"))
+            lines.append(
+                [
+                    figure.bench,
+                    who,
+                    show(value, figure.unit),
+                    f"{value / go:.2f}" if go else DASH,
+                    show(ours, figure.unit) if ours is not None else DASH,
+                    f"{ours / value:.2f}" if ours is not None and value else DASH,
+                ]
+            )
+        return table(["", "best peer", "its median", "to Go", "ramet", "to the best peer"], lines) if lines else ""
+
+    def scale(self, face):
+        """Rows: operation and what stands still; columns: how many."""
+        who = "ramet" if face == r.PYTHON else "ramet serialised"
+        lines = []
+        for operation in ("yield", "message", "echo"):
+            base = self.median(face, r.scale_name(operation, 0, ""), who)
+            if base is None:
+                continue
+            for kind, what in r.KINDS:
+                cells = []
+                for amount in r.AMOUNTS:
+                    real = r.amount_of(kind, amount)
+                    value = self.median(face, r.scale_name(operation, real, what), who)
+                    note = f" [{real:,}]" if real != amount else ""
+                    cells.append(f"{show(value, 'ns')} ({value / base:.2f}){note}" if value else DASH)
+                lines.append([f"{operation} beside {what}", show(base, "ns"), *cells])
+        if not lines:
+            return ""
+        note = (
+            f"In parentheses: against nothing beside it. Echo is server CPU a request, 64 B x 64 connections.\n"
+            f"[n]: so many connections, not 100,000: RLIMIT_NOFILE is {r.DESCRIPTORS:,} here."
+        )
+        return table(["", "nothing", *(f"{a:,}" for a in r.AMOUNTS)], lines) + "\n" + note
+
+    def goals(self):
+        judged = goals.judge(self.results)
+        parts = []
+        for face in (r.PYTHON, r.C):
+            lines = [
+                [g.bench, g.who, g.text(), f"{m:,.4g}" if g.against == "" else f"{m:.2f}", v]
+                for g, m, v in judged
+                if g.face == face
+            ]
+            if lines:
+                words = "Python face" if face == r.PYTHON else "C face"
+                parts.append(f"Goals, {words}\n\n" + table(["", "who", "goal", "measured", "verdict"], lines))
+        count = {v: sum(x == v for _, _, x in judged) for v in (goals.MET, goals.NEAR, goals.MISSED)}
+        if judged:
+            parts.append("Goals: " + ", ".join(f"{n} {v}" for v, n in count.items()))
+        return "\n\n".join(parts)
+
+    def dashes(self):
+        """Why a dash is a dash, each reason once."""
+        reasons = {}
+        for (_face, row, who), why in self.missing.items():
+            if why != "has no such thing":
+                reasons.setdefault((who, why), []).append(row)
+        lines = [f"- {who}: {why} ({', '.join(dict.fromkeys(rows))})" for (who, why), rows in reasons.items()]
+        return "\n".join(["Where a dash is not simply a thing that the peer has not:", *lines]) if lines else ""
+
+    def text(self, quick):
+        parts = [self.head()]
+        if quick:
+            parts.append("A QUICK RUN: 3 short samples. It shows that things work; its figures mean little.")
+        for face in (r.PYTHON, r.C):
+            medians = self.medians(face)
+            if medians:
+                parts += [f"== {FACE_TITLES[face]} ==", *medians]
+                if face == r.PYTHON and self.best_peers():
+                    parts.append("Against the best Python peer\n\n" + self.best_peers())
+            if self.scale(face):
+                parts.append(f"Cost beside what stands still, {face} face\n\n" + self.scale(face))
+        parts += [self.dashes(), self.goals()]
+        return "\n\n".join(p for p in parts if p) + "\n"
+
+    # ---- the drawings ----
+
+    def draw(self, folder):
+        groups = dict.fromkeys(row.group for row in r.ROWS)
+        for face in (r.PYTHON, r.C):
+            for group in groups:
+                figures = [f for f in self.figures(face, group) if f.bench.split(": ")[-1] != "requests a second"]
+                charts = []
+                for figure in figures:
+                    bars = [
+                        (w, self.median(face, figure.bench, w), show(self.median(face, figure.bench, w), figure.unit))
+                        for w in self.contestants(face, [figure])
+                    ]
+                    charts.append((figure.bench, bars))
+                if charts:
+                    title = f"{group}, {face} face: less is better, logarithmic"
+                    (folder / f"{face}-{group}.svg").write_text(svg.bars(title, charts))
+
+
+def write(out, results, missing, facts, versions, quick=False):
+    """Print the report; write results.json, report.txt and the drawings into the folder `out`."""
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    report = Report(results, missing, facts, versions)
+    text = report.text(quick)
+    print(text)
+    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (folder / "report.txt").write_text(text)
+    for old in (*folder.glob("python-*.svg"), *folder.glob("c-*.svg")):
+        old.unlink()
+    report.draw(folder)
+    print(f"written: {folder}/results.json, report.txt and {len(list(folder.glob('*.svg')))} drawings")

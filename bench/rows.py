@@ -1,0 +1,207 @@
+"""What is measured and who takes part: the table of rows, of their figures, and of the contestants."""
+
+import resource
+from dataclasses import dataclass, field
+
+PYTHON, C = "python", "c"
+BOTH = (PYTHON, C)
+BEST_PYTHON = "the best Python peer"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of a sample: which key of its JSON, under which bench name, in which unit."""
+
+    key: str
+    bench: str
+    unit: str
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of sample. `row` is the programs' name for it; `who` restricts it to some contestants."""
+
+    name: str
+    row: str
+    figures: tuple
+    group: str
+    faces: tuple = BOTH
+    args: tuple = ()
+    cores: int = 1
+    runs: int | None = None
+    timeout: int = 120
+    echo: tuple | None = None  # (message size, connections, idle connections)
+    who: str | None = None  # a regular expression over the contestants
+    together: str = ""  # rows of one name are interleaved with each other
+    heavy: bool = False  # left out of --quick unless asked for
+    memory: int = 0  # bytes that must be free
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A contestant: how it is started, and with which arguments for which rows."""
+
+    name: str
+    face: str
+    program: str
+    needs: str = ""  # the Python package, or the tool, that must be there
+    args: tuple = ()
+    only: tuple | None = None  # the rows it takes part in; None: all
+    versions: str = field(default="", compare=False)  # whose version is shown, if not that of `needs`
+
+    def takes(self, row):
+        return row.faces and self.face in row.faces and (self.only is None or row.row in self.only)
+
+
+MICRO = ("yield", "spawn", "startmany", "pingpong", "unbuffered", "buffered", "selectready", "selectblock")
+PLAIN = (*MICRO, "parked", "sleepers", "blocking", "timers", "timerchurn")
+ECHO = ("echo",)
+
+PEERS = (
+    Peer("ramet", PYTHON, "python/bench_ramet.py", "ramet"),
+    Peer("ramet readinto", PYTHON, "python/bench_ramet.py", "ramet", ("--variant", "readinto"), ECHO),
+    Peer("Go", PYTHON, "bench_go", "go"),
+    Peer("runloom", PYTHON, "python/peer_runloom.py", "runloom"),
+    Peer("greenlet", PYTHON, "python/peer_greenlet.py", "greenlet"),
+    Peer("gevent", PYTHON, "python/peer_gevent.py", "gevent"),
+    Peer("asyncio", PYTHON, "python/peer_asyncio.py", "", (), PLAIN),
+    Peer("uvloop", PYTHON, "python/peer_asyncio.py", "uvloop", ("--variant", "uvloop"), PLAIN),
+    Peer("asyncio streams", PYTHON, "python/peer_asyncio.py", "", ("--variant", "streams"), ECHO),
+    Peer("asyncio protocols", PYTHON, "python/peer_asyncio.py", "", ("--variant", "protocols"), ECHO),
+    Peer("uvloop streams", PYTHON, "python/peer_asyncio.py", "uvloop", ("--variant", "uvloop-streams"), ECHO),
+    Peer("uvloop protocols", PYTHON, "python/peer_asyncio.py", "uvloop", ("--variant", "uvloop-protocols"), ECHO),
+    Peer("trio", PYTHON, "python/peer_trio.py", "trio"),
+    Peer("threads", PYTHON, "python/peer_threads.py"),
+    Peer("ramet serialised", C, "bench_ramet", "libramet"),
+    Peer("ramet locked", C, "bench_ramet", "libramet", ("--locked",)),
+    Peer("Go", C, "bench_go", "go"),
+    Peer("libuv", C, "peer_libuv", "libuv"),
+    Peer("epoll", C, "peer_epoll", "cc"),
+)
+
+# Which of libramet's programs has a row.
+C_PROGRAMS = {
+    "bench_goroutine": ("yield", "spawn", "startmany", "parked", "sleepers"),
+    "bench_chan": ("pingpong", "unbuffered", "buffered"),
+    "bench_select": ("selectready", "selectblock"),
+    "bench_timer": ("timers", "timerchurn"),
+    "bench_blocking": ("blocking",),
+    "bench_net": ("echo",),
+}
+
+
+def micro(name, row, group, *args):
+    return Row(name, row, (Figure("ns", name, "ns"),), group, args=args)
+
+
+def echo_figures(name):
+    return (
+        Figure("cpu_ns", f"{name}: server CPU a request", "ns"),
+        Figure("rps", f"{name}: requests a second", "1/s"),
+        Figure("p50_us", f"{name}: p50", "us"),
+        Figure("p99_us", f"{name}: p99", "us"),
+    )
+
+
+def echo(size, text, conns):
+    name = f"echo {text} x {conns}"
+    return Row(name, "echo", echo_figures(name), "echo", echo=(size, conns, 0))
+
+
+def parked(n, text, **more):
+    name = f"parked {text}"
+    figures = (Figure("bytes", f"{name}: memory a task", "B"), Figure("seconds", f"{name}: time", "s"))
+    return Row(name, "parked", figures, "parked", args=("--n", str(n)), timeout=300, **more)
+
+
+def blocking(gap, text, cores):
+    name = f"blocking {text}, {cores} core{'s' * (cores > 1)}"
+    figures = (Figure("ns", name, "ns"), Figure("cpu_ns", f"{name}: CPU a call", "ns"))
+    return Row(name, "blocking", figures, "blocking", args=("--gap", str(gap)), cores=cores)
+
+
+SLEEPERS = (Figure("cpu_ns", "10,000 sleepers: CPU a sleep", "ns"),)
+TIMERS = (
+    Figure("create_ns", "1,000,000 timers: create", "ns"),
+    Figure("stop_ns", "1,000,000 timers: stop", "ns"),
+)
+
+ROWS = [
+    micro("yield", "yield", "switch", "--n", "2"),
+    micro("yield, 1,000 ready", "yield", "switch", "--n", "1000"),
+    micro("spawn, exit, join", "spawn", "switch"),
+    micro("start 10,000, join all", "startmany", "switch"),
+    micro("ping-pong, unbuffered", "pingpong", "messages"),
+    micro("producer to consumer, unbuffered", "unbuffered", "messages"),
+    micro("producer to consumer, capacity 128", "buffered", "messages"),
+    micro("select ready, 2 cases", "selectready", "select", "--n", "2"),
+    micro("select ready, 8 cases", "selectready", "select", "--n", "8"),
+    micro("select blocking, 2 cases", "selectblock", "select", "--n", "2"),
+    micro("select blocking, 8 cases", "selectblock", "select", "--n", "8"),
+    Row("10,000 sleepers", "sleepers", SLEEPERS, "timers", args=("--n", "10000")),
+    Row("1,000,000 timers", "timers", TIMERS, "timers", (C,), ("--n", "1000000")),
+    Row("one timer", "timerchurn", (Figure("ns", "one timer: start and stop", "ns"),), "timers", (C,)),
+    parked(100_000, "100,000", memory=2 << 30),
+    parked(1_000_000, "1,000,000", runs=3, heavy=True, memory=11 << 30),
+    blocking(0, "back to back", 2),
+    blocking(100e-6, "every 100 us", 2),
+    blocking(1e-3, "every 1 ms", 2),
+    blocking(0, "back to back", 1),
+    blocking(100e-6, "every 100 us", 1),
+    blocking(1e-3, "every 1 ms", 1),
+    echo(64, "64 B", 64),
+    echo(64, "64 B", 1000),
+    echo(16384, "16 KiB", 64),
+    echo(16384, "16 KiB", 1000),
+]
+
+# ---- what an operation costs beside many things that stand still: ramet alone ----
+
+KINDS = (("parked", "parked goroutines"), ("sleepers", "pending timers"), ("conns", "open connections"))
+AMOUNTS = (1_000, 10_000, 100_000)
+NOTHING = "nothing"
+DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def amount_of(kind, amount):
+    """Connections are bounded by the limit of descriptors, of which 200 are left for everything else."""
+    return min(amount, DESCRIPTORS - 200) if kind == "conns" else amount
+
+
+def scale_name(operation, amount, what):
+    return f"{operation} beside " + (f"{amount:,} {what}" if amount else NOTHING)
+
+
+def scale_rows():
+    rows = []
+    operations = (("yield", "yield"), ("message", "pingpong"), ("echo", "echo"))
+    for operation, row in operations:
+        for kind, what, amount in scale_points():
+            name = scale_name(operation, amount, what)
+            echo_of = None
+            args = (f"--{kind}", str(amount)) if amount else ()
+            figures = (Figure("ns", name, "ns"),)
+            if operation == "echo":
+                echo_of = (64, 64, amount if kind == "conns" else 0)
+                args = () if kind == "conns" else args
+                figures = (Figure("cpu_ns", name, "ns"),)
+            who = "^ramet( serialised)?$"
+            rows.append(
+                Row(name, row, figures, "scale", BOTH, args, echo=echo_of, who=who, together=f"scale {operation}")
+            )
+    return rows
+
+
+def scale_points():
+    """(kind, words, amount), each once; the first is nothing at all."""
+    points = [("parked", "", 0)]
+    for kind, what in KINDS:
+        for amount in AMOUNTS:
+            point = (kind, what, amount_of(kind, amount))
+            if point not in points:
+                points.append(point)
+    return points
+
+
+ROWS += scale_rows()

@@ -1,0 +1,8 @@
+/* arena.h: keep a few data-stack chunks. See arena.c. */
+#ifndef RAMET_ARENA_H
+#define RAMET_ARENA_H
+
+void rm_arena_install(void);   /* idempotent; GIL held */
+void rm_arena_uninstall(void); /* GIL held */
+
+#endif

@@ -1,0 +1,169 @@
+/* blocking.c: ramet.blocking: a Python call on a pool thread; only the calling goroutine waits.
+ *
+ * A call is a job on the heap, because its goroutine may be cancelled and gone before it ends. The GIL
+ * orders who frees what: the goroutine, when it resumes, either finds the outcome and takes it, or marks the
+ * job abandoned, and the pool thread then drops the outcome. The C memory is freed by `done`, on the
+ * loop, where no Python object may be dropped (that could run code on the idle stack). */
+#include "core.h"
+
+#include <pthread.h>
+
+typedef struct py_job {
+    rm_job job;
+    core_state *st;
+    rm_g *g;                    /* who waits; NULL once it has given up. Under the GIL */
+    PyObject *fn, *args, *kwargs;
+    PyObject *result, *exc;
+    bool finished, abandoned;
+} py_job;
+
+/* A pool thread keeps one thread state for as long as it lives. */
+static pthread_key_t tstate_key;
+static pthread_once_t tstate_once = PTHREAD_ONCE_INIT;
+
+static void drop_tstate(void *ts) {
+    PyEval_RestoreThread(ts);
+    PyThreadState_Clear(ts);
+    PyThreadState_DeleteCurrent();
+}
+static void make_key(void) { pthread_key_create(&tstate_key, drop_tstate); }
+
+static void work(rm_job *job) {
+    py_job *j = rm_container_of(job, py_job, job);
+    PyThreadState *ts = pthread_getspecific(tstate_key);
+    if (!ts) {
+        ts = PyThreadState_New(j->st->interp);
+        if (!ts) Py_FatalError("ramet: no memory for the thread state of a pool thread");
+        pthread_setspecific(tstate_key, ts);
+    }
+    PyEval_RestoreThread(ts);
+    PyObject *r = PyObject_Call(j->fn, j->args, j->kwargs), *exc = NULL;
+    if (!r) {
+#if PY_VERSION_HEX >= 0x030c0000
+        exc = PyErr_GetRaisedException();
+#else
+        PyObject *t, *tb;
+        PyErr_Fetch(&t, &exc, &tb);
+        PyErr_NormalizeException(&t, &exc, &tb);
+        if (tb) PyException_SetTraceback(exc, tb);
+        Py_XDECREF(t);
+        Py_XDECREF(tb);
+#endif
+    }
+    Py_CLEAR(j->fn);
+    Py_CLEAR(j->args);
+    Py_CLEAR(j->kwargs);
+    if (j->abandoned) {
+        Py_CLEAR(r);
+        Py_CLEAR(exc);
+    }
+    j->result = r;
+    j->exc = exc;
+    j->finished = true;
+    PyEval_SaveThread();
+}
+
+static void done(rm_p *p, rm_job *job) {
+    py_job *j = rm_container_of(job, py_job, job);
+    rm_g *g = j->g;
+    if (!g) {
+        free(j);
+    } else if (rm_claim(g)) {
+        rm_ready_front(p, g);
+    }
+}
+
+PyDoc_STRVAR(blocking_doc, "blocking(fn, /, *args, **kwargs)\n--\n\nRun a blocking call on a pool thread; only the calling goroutine waits. Returns what it returns, raises what it raises.\n\n"
+                           "May park. In an OS thread that is no goroutine fn is just called. Cancelled: the call goes on to its\n"
+                           "end, and its outcome is dropped.");
+static PyObject *core_blocking(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    core_state *st = core_of(module);
+    if (nargs < 1) return PyErr_Format(PyExc_TypeError, "blocking: a function is needed");
+    if (!PyCallable_Check(args[0]))
+        return PyErr_Format(PyExc_TypeError, "blocking: fn must be callable, not %.100s", Py_TYPE(args[0])->tp_name);
+    rm_g *g = core_enter(st);
+    if (!g) return NULL;
+    if (!g->p) return PyObject_Vectorcall(args[0], args + 1, (size_t)(nargs - 1), kwnames);
+    int e = rm_check_cancel(g);
+    if (e) return core_raise(st, g, e);
+    py_job *j = rm_calloc(1, sizeof *j);
+    if (!j) return PyErr_NoMemory();
+    j->st = st;
+    j->args = PyTuple_New(nargs - 1);
+    if (!j->args) goto fail;
+    for (Py_ssize_t i = 1; i < nargs; i++) PyTuple_SET_ITEM(j->args, i - 1, Py_NewRef(args[i]));
+    if (kwnames) {
+        j->kwargs = PyDict_New();
+        if (!j->kwargs) goto fail;
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(kwnames); i++)
+            if (PyDict_SetItem(j->kwargs, PyTuple_GET_ITEM(kwnames, i), args[nargs + i])) goto fail;
+    }
+    j->fn = Py_NewRef(args[0]);
+    j->g = g;
+    j->job.work = work;
+    j->job.done = done;
+    j->job.p = g->p;
+    rm_wait_open(g);
+    e = rm_pool_submit(st->rt, &j->job);
+    if (e) {
+        g->wake = RM_WAKE_NONE;
+        PyErr_Format(PyExc_RuntimeError, "blocking: no pool thread can be started (%s)", strerror(-e));
+        goto fail;
+    }
+    e = rm_park(g, RM_R_SYSCALL, NULL, RM_FOREVER, NULL, NULL);
+    if (e) { /* given up: `done` frees the job, now or later */
+        PyObject *r = j->finished ? j->result : NULL, *exc = j->finished ? j->exc : NULL;
+        j->abandoned = true;
+        j->g = NULL;
+        core_raise(st, g, e);
+#if PY_VERSION_HEX >= 0x030c0000
+        PyObject *raised = PyErr_GetRaisedException();
+        Py_XDECREF(r);
+        Py_XDECREF(exc);
+        PyErr_SetRaisedException(raised);
+#else
+        PyObject *t, *v, *tb;
+        PyErr_Fetch(&t, &v, &tb);
+        Py_XDECREF(r);
+        Py_XDECREF(exc);
+        PyErr_Restore(t, v, tb);
+#endif
+        return NULL;
+    }
+    PyObject *r = j->result, *exc = j->exc;
+    free(j);
+    if (rm_likely(r != NULL)) return r;
+    PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
+    Py_DECREF(exc);
+    return NULL;
+fail:
+    Py_XDECREF(j->fn);
+    Py_XDECREF(j->args);
+    Py_XDECREF(j->kwargs);
+    free(j);
+    return NULL;
+}
+
+PyDoc_STRVAR(set_max_threads_doc, "set_max_threads(n, /)\n--\n\nAllow at most n pool threads (1 to 10,000); those above it end after their call. Never parks.");
+static PyObject *core_set_max_threads(PyObject *module, PyObject *arg) {
+    core_state *st = core_of(module);
+    if (!PyLong_Check(arg)) return PyErr_Format(PyExc_TypeError, "set_max_threads: n must be an int, not %.100s", Py_TYPE(arg)->tp_name);
+    long n = PyLong_AsLong(arg);
+    if (n == -1 && PyErr_Occurred()) return NULL;
+    if (n < 1 || n > 10000) return PyErr_Format(PyExc_ValueError, "set_max_threads: n must be between 1 and 10000, not %ld", n);
+    if (!core_enter_goroutine(st, "set_max_threads()")) return NULL;
+    rm_pool_set_max(st->rt, (unsigned)n);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"blocking", (PyCFunction)(void (*)(void))core_blocking, METH_FASTCALL | METH_KEYWORDS, blocking_doc},
+    {"set_max_threads", core_set_max_threads, METH_O, set_max_threads_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+int blocking_init(PyObject *module, core_state *st) {
+    (void)st;
+    pthread_once(&tstate_once, make_key);
+    return PyModule_AddFunctions(module, functions);
+}

@@ -1,0 +1,145 @@
+/* core.h: what the files of the extension share: the state of the module, the objects, and how a
+ * Python function finds its goroutine and turns an error number into an exception.
+ *
+ * One state an interpreter, one runtime a state. Objects keep a plain pointer to their state: their type keeps
+ * the module alive. Everything here needs the GIL.
+ *
+ * Rules for every function that may park: check arguments first; hold a strong reference to all that is
+ * used after the park; no borrowed reference and no thread-local lives across it. */
+#ifndef RAMET_CORE_H
+#define RAMET_CORE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#include <pthread.h>
+
+#include "blocking.h"
+#include "chan.h"
+#include "dump.h"
+#include "netpoll.h"
+#include "rt.h"
+#include "select.h"
+#include "sysmon.h"
+
+typedef struct core_state core_state;
+
+/* A handle. The goroutine does not need it: it is made for whoever asks, and finds back by g and id. */
+typedef struct py_goroutine {
+    PyObject_HEAD
+    core_state *st;
+    rm_g *g;             /* NULL once done */
+    uint64_t id;
+    PyObject *outcome;   /* done: the result, or the exception */
+    PyObject *name;      /* str, or NULL: "goroutine-N" */
+    PyObject *done_chan; /* Chan closed at the end, made by if_done; or NULL */
+    PyObject *weakrefs;
+    uint8_t status;      /* GO_* */
+    bool collected;      /* somebody has seen how it ended */
+} py_goroutine;
+enum { GO_ALIVE = 0, GO_RETURNED, GO_RAISED, GO_CANCELLED };
+
+/* bits of rm_g.embed.pyflags that are ours */
+enum { PYF_OWNS_HANDLE = 1 << 8 }; /* the goroutine holds a reference to its handle: it has a name or a done_chan */
+
+typedef struct py_chan {
+    PyObject_HEAD
+    rm_chan c;
+    core_state *st;
+    PyObject *name;
+    PyObject *weakrefs;
+} py_chan;
+
+/* A select case, or (CASE_DEFAULT) default. Immutable. */
+typedef struct py_case {
+    PyObject_HEAD
+    uint8_t kind;     /* CASE_* */
+    int fd;
+    PyObject *source; /* Chan, Goroutine, or what readable() was given */
+    PyObject *value;  /* what to send */
+} py_case;
+enum { CASE_RECV, CASE_SEND, CASE_DONE, CASE_READABLE, CASE_WRITABLE, CASE_DEFAULT };
+
+struct core_state {
+    rm_rt *rt;               /* NULL before first use and after shutdown */
+    PyThreadState *tstate;   /* the proc's */
+    PyInterpreterState *interp;
+    PyObject *module;        /* borrowed: it owns us */
+    bool closed;             /* shut down: nothing may start any more */
+    bool in_run;
+    bool run_waits;          /* main waits for all the others */
+    bool hosted;             /* the proc lives on a thread of ours */
+    bool starting;
+    bool doubt_reported;     /* the report of what may be a deadlock has been printed */
+    int64_t doubt_since, doubt_asked;
+    pthread_t host_thread;
+    bool blocked_reported;   /* ... and of main blocking outside */
+    size_t stack_size;       /* options, before first use */
+    unsigned max_threads;
+    uint64_t seed;
+    PyObject *main_exc;      /* to be raised in main */
+    /* types */
+    PyTypeObject *goroutine_type, *chan_type, *case_type, *selection_type, *bomb_type;
+    PyTypeObject *conn_type, *listener_type;
+    PyObject *default_case;
+    /* exceptions */
+    PyObject *RametError, *ChannelError, *ChanClosed, *WouldBlock, *PanicError, *DeadlockError;
+    PyObject *GoroutineCancelled, *Cancelled, *ErrClosed;
+    PyObject *str_excepthook, *str_ramet;
+};
+
+rm_inline core_state *core_of(PyObject *module) { return (core_state *)PyModule_GetState(module); }
+
+/* The calling goroutine (or what stands for this OS thread), the runtime made if need be. NULL with an
+ * exception. */
+rm_g *core_enter_slow(core_state *st);
+rm_inline rm_g *core_enter(core_state *st) {
+    rm_m *m = rm_tls;
+    if (rm_likely(m && m->rt == st->rt && m->p)) return m->p->cur;
+    return core_enter_slow(st);
+}
+/* The same, but only a goroutine (main included) will do: RuntimeError "{what} ..." in another OS thread. */
+rm_g *core_enter_goroutine(core_state *st, const char *what);
+
+/* Set the exception for a negative errno of the core; returns NULL. `g`: the caller. */
+PyObject *core_raise(core_state *st, rm_g *g, int code);
+
+/* timeout argument (None, seconds) -> deadline. -1 with an exception that names `arg`. */
+int core_deadline(PyObject *timeout, const char *arg, int64_t *deadline);
+/* seconds -> ns, saturating; negative stays negative. -1 with an exception. */
+int core_duration(PyObject *seconds, const char *arg, int64_t *ns);
+/* Match fast-call keywords: out[i] (borrowed, NULL if absent) for names[i], positional first. `required` of them
+ * must be there. -1 with an exception. */
+int core_args(const char *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, const char *const *names,
+              int required, int n, PyObject **out);
+
+/* Raise exc (stolen) in main, at its current or next wait. */
+void core_raise_in_main(core_state *st, PyObject *exc);
+/* Describe an exception nobody will see. exc is kept by the caller. */
+void core_call_excepthook(core_state *st, PyObject *goroutine, PyObject *exc);
+
+/* one file a type */
+int goroutine_init(PyObject *module, core_state *st);
+int chan_init(PyObject *module, core_state *st);
+int select_init(PyObject *module, core_state *st);
+int blocking_init(PyObject *module, core_state *st);
+int net_init(PyObject *module, core_state *st);
+
+py_goroutine *goroutine_handle(core_state *st, rm_g *g); /* new reference; g alive */
+/* Chan closed when the goroutine ends; borrowed. */
+py_chan *goroutine_done_chan(py_goroutine *self);
+py_chan *chan_new(core_state *st, Py_ssize_t capacity);
+PyObject *case_new(core_state *st, int kind, PyObject *source, PyObject *value, int fd);
+/* What was received: v stolen; an exception sent by send_exception is raised (NULL). */
+PyObject *chan_unwrap(core_state *st, PyObject *v);
+rm_inline bool chan_check(core_state *st, PyObject *o) { return Py_TYPE(o) == st->chan_type || PyObject_TypeCheck(o, st->chan_type); }
+
+/* host.c: the runtime's life inside the interpreter */
+int host_start(core_state *st);             /* make st->rt; -1 with an exception */
+PyObject *host_shutdown(core_state *st);    /* at exit: unwind, stop, free */
+PyObject *host_after_fork(core_state *st);  /* in a forked child */
+void host_forked_exit(core_state *st);      /* the function of a forked child's only goroutine has returned */
+extern const rm_hooks host_hooks;
+
+#endif

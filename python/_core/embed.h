@@ -1,0 +1,22 @@
+/* embed.h: the embedder's part of a goroutine's control block (RM_EMBED_HEADER of the core). */
+#ifndef RAMET_EMBED_H
+#define RAMET_EMBED_H
+
+#include <Python.h>
+
+#include "cpython_state.h"
+
+typedef struct rm_embed_g {
+    rm_pystate py;
+    PyObject *handle;  /* borrowed (owned with PYF_OWNS_HANDLE): the Goroutine, while there is one */
+    PyObject *fn;      /* what to call, with the vector of arguments on the goroutine's own top page */
+    PyObject **args;
+    Py_ssize_t nargs;
+    PyObject *kwnames;
+    PyObject *pending; /* what cancel() was given as its message */
+    uint32_t pyflags;  /* PYF_* */
+} rm_embed_g;
+
+enum { PYF_YELLOW = 1 }; /* the guard is open: see yellow.c */
+
+#endif

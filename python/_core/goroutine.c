@@ -1,0 +1,536 @@
+/* goroutine.c: go, Goroutine, current, gosched, sleep: goroutines that run Python functions.
+ *
+ * On the top page of its stack, below the control block, a goroutine has its argument vector and the first
+ * chunk of its Python data stack; above 1 KiB of frames Python adds chunks of its own.
+ *
+ * The handle (Goroutine) and the goroutine know each other by borrowed pointers: the handle may die first (then
+ * a new one is made for whoever asks: current(), excepthook), and it outlives the goroutine with the outcome.
+ * A handle that must survive, because it has a name or a channel to close, is owned by the goroutine. */
+#include "core.h"
+
+#include "cpython_state.h"
+
+#define CHUNK_BYTES 1024
+
+/* ------------------------------------------------------------------ the handle ---- */
+
+static py_goroutine *handle_new(core_state *st) {
+    py_goroutine *self = PyObject_GC_New(py_goroutine, st->goroutine_type);
+    if (!self) return NULL;
+    self->st = st;
+    self->g = NULL;
+    self->id = 0;
+    self->outcome = self->name = self->done_chan = self->weakrefs = NULL;
+    self->status = GO_ALIVE;
+    self->collected = false;
+    return self;
+}
+
+static void handle_bind(py_goroutine *self, rm_g *g) {
+    self->g = g;
+    self->id = g->id;
+    g->embed.handle = (PyObject *)self;
+    PyObject_GC_Track(self);
+}
+
+py_goroutine *goroutine_handle(core_state *st, rm_g *g) {
+    if (g->embed.handle) return (py_goroutine *)Py_NewRef(g->embed.handle);
+    py_goroutine *self = handle_new(st);
+    if (self) handle_bind(self, g);
+    return self;
+}
+
+/* The goroutine shall keep its handle. */
+static void keep_handle(py_goroutine *self) {
+    rm_g *g = self->g;
+    if (!g || g->embed.pyflags & PYF_OWNS_HANDLE) return;
+    g->embed.pyflags |= PYF_OWNS_HANDLE;
+    Py_INCREF(self);
+}
+
+static int goroutine_traverse(py_goroutine *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->outcome);
+    Py_VISIT(self->done_chan);
+    return 0;
+}
+
+static int goroutine_clear(py_goroutine *self) {
+    Py_CLEAR(self->outcome);
+    Py_CLEAR(self->done_chan);
+    return 0;
+}
+
+/* An exception that nobody has asked for is reported when the last handle goes. */
+static void goroutine_finalize(py_goroutine *self) {
+    if (self->status != GO_RAISED || self->collected || !self->outcome) return;
+    self->collected = true;
+#if PY_VERSION_HEX >= 0x030c0000
+    PyObject *saved = PyErr_GetRaisedException();
+    core_call_excepthook(self->st, (PyObject *)self, self->outcome);
+    PyErr_SetRaisedException(saved);
+#else
+    PyObject *t, *v, *tb;
+    PyErr_Fetch(&t, &v, &tb);
+    core_call_excepthook(self->st, (PyObject *)self, self->outcome);
+    PyErr_Restore(t, v, tb);
+#endif
+}
+
+static void goroutine_dealloc(py_goroutine *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    if (rm_unlikely(self->status == GO_RAISED && !self->collected) &&
+        PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0)
+        return;
+    PyObject_GC_UnTrack(self);
+    if (self->g) self->g->embed.handle = NULL;
+    if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
+    goroutine_clear(self);
+    Py_XDECREF(self->name);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *get_name(py_goroutine *self, void *u) {
+    (void)u;
+    if (self->name) return Py_NewRef(self->name);
+    if (self->id == 1) return PyUnicode_FromString("main");
+    return PyUnicode_FromFormat("goroutine-%llu", (unsigned long long)self->id);
+}
+
+static int set_name(py_goroutine *self, PyObject *v, void *u) {
+    (void)u;
+    if (!v || !PyUnicode_Check(v)) {
+        PyErr_Format(PyExc_TypeError, "Goroutine.name must be a str, not %.100s", v ? Py_TYPE(v)->tp_name : "deleted");
+        return -1;
+    }
+    const char *utf8 = PyUnicode_AsUTF8(v);
+    if (!utf8) return -1;
+    Py_XSETREF(self->name, Py_NewRef(v));
+    if (self->g) snprintf(self->g->name, sizeof self->g->name, "%s", utf8); /* for the message of a crash */
+    keep_handle(self);
+    return 0;
+}
+
+static PyObject *get_id(py_goroutine *self, void *u) {
+    (void)u;
+    return PyLong_FromUnsignedLongLong(self->id);
+}
+
+static PyObject *get_state(py_goroutine *self, void *u) {
+    (void)u;
+    return PyUnicode_FromString(self->g ? rm_g_state(self->g) : "done");
+}
+
+static PyObject *goroutine_repr(py_goroutine *self) {
+    PyObject *name = get_name(self, NULL);
+    if (!name) return NULL;
+    PyObject *r = PyUnicode_FromFormat("<ramet.Goroutine %llu %R %s>", (unsigned long long)self->id, name,
+                                       self->g ? rm_g_state(self->g) : "done");
+    Py_DECREF(name);
+    return r;
+}
+
+/* ------------------------------------------------------------------ its end ---- */
+
+/* The exception that is set, as one normalised object; none is set any more. */
+static PyObject *take_exception(void) {
+#if PY_VERSION_HEX >= 0x030c0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *t, *v, *tb;
+    PyErr_Fetch(&t, &v, &tb);
+    PyErr_NormalizeException(&t, &v, &tb);
+    if (tb) PyException_SetTraceback(v, tb);
+    Py_XDECREF(t);
+    Py_XDECREF(tb);
+    return v;
+#endif
+}
+
+/* Record how g ended (result stolen; NULL: the exception that is set), and tell who is to know. */
+static void finish(core_state *st, rm_g *g, PyObject *result) {
+    py_goroutine *handle = (py_goroutine *)g->embed.handle;
+    Py_XINCREF(handle); /* it may die of its own while we are at it */
+    int status = GO_RETURNED;
+    if (rm_unlikely(!result)) {
+        result = take_exception();
+        if (PyErr_GivenExceptionMatches(result, st->Cancelled)) {
+            status = GO_CANCELLED;
+        } else {
+            status = GO_RAISED;
+            if (PyErr_GivenExceptionMatches(result, PyExc_KeyboardInterrupt) ||
+                PyErr_GivenExceptionMatches(result, PyExc_SystemExit)) {
+                if (handle) handle->collected = true;
+                core_raise_in_main(st, Py_NewRef(result));
+            } else if (!handle) {
+                py_goroutine *h = goroutine_handle(st, g);
+                if (h) h->collected = true;
+                core_call_excepthook(st, (PyObject *)h, result);
+                Py_XDECREF(h);
+            }
+        }
+    }
+    if (g->embed.handle) { /* of `handle`, or one that was made meanwhile */
+        py_goroutine *h = (py_goroutine *)g->embed.handle;
+        h->outcome = result;
+        h->status = (uint8_t)status;
+        h->g = NULL;
+        g->embed.handle = NULL;
+        if (h->done_chan) rm_chan_close(&((py_chan *)h->done_chan)->c);
+        if (g->embed.pyflags & PYF_OWNS_HANDLE) Py_DECREF(h);
+    } else {
+        Py_DECREF(result);
+    }
+    Py_XDECREF(handle);
+}
+
+static void go_entry(void *arg) {
+    rm_g *g = arg;
+    core_state *st = g->p->rt->embedder;
+    PyObject *result;
+    rm_pystate_begin(&g->embed.py, st->tstate);
+    if (rm_unlikely(g->cancel & RM_CANCEL_ONCE)) { /* it never begins */
+        g->cancel &= (uint8_t)~RM_CANCEL_ONCE;
+        core_raise(st, g, -ECANCELED);
+        result = NULL;
+    } else {
+        g->flags |= RM_GF_BEGUN;
+        result = PyObject_Vectorcall(g->embed.fn, g->embed.args, (size_t)g->embed.nargs | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                                     g->embed.kwnames);
+    }
+    rm_assert(!result == !!PyErr_Occurred());
+    finish(st, g, result);
+    Py_ssize_t n = g->embed.nargs + (g->embed.kwnames ? PyTuple_GET_SIZE(g->embed.kwnames) : 0);
+    for (Py_ssize_t i = 0; i < n; i++) Py_DECREF(g->embed.args[i]);
+    Py_DECREF(g->embed.fn);
+    Py_XDECREF(g->embed.kwnames);
+    Py_CLEAR(g->embed.pending);
+    if (rm_unlikely(g == st->rt->main_g)) host_forked_exit(st);
+    if (rm_unlikely(st->run_waits) && rm_rt_count(st->rt) <= 2 && rm_claim(st->rt->main_g)) {
+        st->rt->main_g->wake_code = 0;
+        rm_ready_tail(g->p, st->rt->main_g);
+    }
+    rm_pystate_end(&g->embed.py, st->tstate);
+}
+
+/* ------------------------------------------------------------------ go ---- */
+
+PyDoc_STRVAR(go_doc, "go(fn, /, *args, **kwargs)\n--\n\nStart fn(*args, **kwargs) in a new goroutine, behind those that are runnable, and return its Goroutine.\n\n"
+                     "Never parks. Any thread. Goroutines begin in the order of their go. Also a decorator for a function\n"
+                     "without arguments. MemoryError when no stack can be had.");
+static PyObject *core_go(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    core_state *st = core_of(module);
+    if (rm_unlikely(nargs < 1)) return PyErr_Format(PyExc_TypeError, "go: a function is needed");
+    if (rm_unlikely(!PyCallable_Check(args[0])))
+        return PyErr_Format(PyExc_TypeError, "go: fn must be callable, not %.100s", Py_TYPE(args[0])->tp_name);
+    if (rm_unlikely(!core_enter(st))) return NULL;
+    PyThreadState *ts = PyThreadState_Get();
+    PyObject *context = NULL;
+    if (ts->context && !(context = PyContext_CopyCurrent())) return NULL;
+    py_goroutine *handle = handle_new(st);
+    if (rm_unlikely(!handle)) {
+        Py_XDECREF(context);
+        return NULL;
+    }
+    Py_ssize_t n = nargs - 1 + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    /* one slot more in front: callees may use it (PY_VECTORCALL_ARGUMENTS_OFFSET) */
+    size_t vector = ((size_t)(n + 1) * sizeof(PyObject *) + 15) & ~(size_t)15;
+    rm_g *g = n < 8192 ? rm_g_alloc(st->rt, CHUNK_BYTES + vector) : NULL;
+    if (rm_unlikely(!g)) {
+        Py_XDECREF(context);
+        PyObject_GC_Track(handle);
+        Py_DECREF(handle);
+        if (n >= 8192) return PyErr_Format(PyExc_ValueError, "go: too many arguments (%zd)", n);
+        return PyErr_NoMemory();
+    }
+    char *low = (char *)g->sp; /* the chunk, then the vector, then the control block */
+    PyObject **v = (PyObject **)((char *)g - vector) + 1;
+    for (Py_ssize_t i = 0; i < n; i++) v[i] = Py_NewRef(args[1 + i]);
+    g->embed.fn = Py_NewRef(args[0]);
+    g->embed.args = v;
+    g->embed.nargs = nargs - 1;
+    g->embed.kwnames = Py_XNewRef(kwnames);
+    g->embed.pyflags = 0;
+    g->embed.pending = NULL;
+    rm_pystate_init(&g->embed.py, st->tstate, low, CHUNK_BYTES, g->lo, low, context);
+    rm_g_queue(st->rt, g, go_entry, g);
+    handle_bind(handle, g);
+    return (PyObject *)handle;
+}
+
+/* ------------------------------------------------------------------ methods ---- */
+
+static int one_timeout(const char *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, int64_t *deadline) {
+    static const char *const names[] = {"timeout"};
+    PyObject *timeout = NULL;
+    *deadline = RM_FOREVER;
+    if (rm_likely(!nargs && !kwnames)) return 0;
+    if (core_args(fn, args, nargs, kwnames, names, 0, 1, &timeout)) return -1;
+    return timeout ? core_deadline(timeout, "timeout", deadline) : 0;
+}
+
+/* Wait for the end. -1 with an exception. */
+static int wait_done(py_goroutine *self, int64_t deadline) {
+    if (!self->g) return 0;
+    core_state *st = self->st;
+    rm_g *g = core_enter(st);
+    if (!g) return -1;
+    int e = rm_g_join(g, st->rt, self->g, self->id, deadline);
+    if (e == 0) {
+        rm_assert(!self->g);
+        return 0;
+    }
+    if (e == -EDEADLK && self->g == g)
+        PyErr_SetString(st->DeadlockError, "a goroutine cannot join itself");
+    else
+        core_raise(st, g, e);
+    return -1;
+}
+
+static PyObject *cancelled_exception(py_goroutine *self) {
+    PyObject *args = PyObject_GetAttrString(self->outcome, "args");
+    if (!args) return NULL;
+    PyObject *exc = PyObject_Call(self->st->GoroutineCancelled, args, NULL);
+    Py_DECREF(args);
+    if (exc) PyException_SetCause(exc, Py_NewRef(self->outcome));
+    return exc;
+}
+
+static PyObject *outcome(py_goroutine *self) {
+    self->collected = true;
+    if (self->status == GO_RETURNED) return Py_NewRef(self->outcome);
+    PyObject *exc = self->status == GO_CANCELLED ? cancelled_exception(self) : Py_NewRef(self->outcome);
+    if (!exc) return NULL;
+    PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
+    Py_DECREF(exc);
+    return NULL;
+}
+
+PyDoc_STRVAR(join_doc, "join(timeout=None)\n--\n\nWait for the end: the result, or what the function raised is raised (GoroutineCancelled if it was cancelled).\n\n"
+                       "May park. Any thread. TimeoutError, Cancelled; DeadlockError for the caller itself.");
+static PyObject *goroutine_join(py_goroutine *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    int64_t deadline;
+    if (one_timeout("join", args, nargs, kwnames, &deadline) || wait_done(self, deadline)) return NULL;
+    return outcome(self);
+}
+
+PyDoc_STRVAR(exception_doc, "exception(timeout=None)\n--\n\nWait for the end: the exception that ended it, returned, or None.\n\nOtherwise as join().");
+static PyObject *goroutine_exception(py_goroutine *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    int64_t deadline;
+    if (one_timeout("exception", args, nargs, kwnames, &deadline) || wait_done(self, deadline)) return NULL;
+    self->collected = true;
+    if (self->status == GO_RETURNED) Py_RETURN_NONE;
+    return self->status == GO_CANCELLED ? cancelled_exception(self) : Py_NewRef(self->outcome);
+}
+
+PyDoc_STRVAR(done_doc, "done()\n--\n\nWhether it has ended. Never parks.");
+static PyObject *goroutine_done(py_goroutine *self, PyObject *u) {
+    (void)u;
+    return PyBool_FromLong(!self->g);
+}
+
+PyDoc_STRVAR(cancelled_doc, "cancelled()\n--\n\nWhether it has ended by being cancelled. Never parks.");
+static PyObject *goroutine_cancelled(py_goroutine *self, PyObject *u) {
+    (void)u;
+    return PyBool_FromLong(self->status == GO_CANCELLED);
+}
+
+PyDoc_STRVAR(cancel_doc, "cancel(msg=None)\n--\n\nRaise Cancelled in it once, at its current or next cancellation point; one that has not begun never begins.\n\n"
+                         "Returns whether it was still alive. Never parks. Any thread.");
+static PyObject *goroutine_cancel(py_goroutine *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    static const char *const names[] = {"msg"};
+    PyObject *msg = NULL;
+    if (core_args("cancel", args, nargs, kwnames, names, 0, 1, &msg)) return NULL;
+    core_state *st = self->st;
+    if (!self->g) Py_RETURN_FALSE;
+    if (!core_enter(st)) return NULL;
+    rm_g *g = self->g;
+    if (msg == Py_None) msg = NULL;
+    Py_XSETREF(g->embed.pending, Py_XNewRef(msg));
+    rm_g_cancel(st->rt, g, self->id);
+    Py_RETURN_TRUE;
+}
+
+py_chan *goroutine_done_chan(py_goroutine *self) {
+    if (!self->done_chan) {
+        if (!core_enter(self->st)) return NULL;
+        py_chan *c = chan_new(self->st, 0);
+        if (!c) return NULL;
+        self->done_chan = (PyObject *)c;
+        if (self->g)
+            keep_handle(self);
+        else
+            rm_chan_close(&c->c);
+    }
+    return (py_chan *)self->done_chan;
+}
+
+PyDoc_STRVAR(if_done_doc, "if_done()\n--\n\nThe select case that is ready once it has ended; its value is this Goroutine, and its failure is not collected by it.");
+static PyObject *goroutine_if_done(py_goroutine *self, PyObject *u) {
+    (void)u;
+    return case_new(self->st, CASE_DONE, (PyObject *)self, NULL, -1);
+}
+
+PyDoc_STRVAR(frames_doc, "_frames()\n--\n\n[(filename, lineno, name), ...], innermost first.");
+static PyObject *goroutine_frames(py_goroutine *self, PyObject *u) {
+    (void)u;
+    return self->g ? rm_pystate_frames(self->g) : PyList_New(0);
+}
+
+PyDoc_STRVAR(stack_doc, "stack()\n--\n\nIts Python stack, a list of traceback.FrameSummary, outermost first; empty when done. Never parks.");
+static PyObject *goroutine_stack(py_goroutine *self, PyObject *u) {
+    (void)u;
+    PyObject *frames = goroutine_frames(self, NULL), *tb = frames ? PyImport_ImportModule("traceback") : NULL;
+    PyObject *list = tb ? PyList_New(0) : NULL, *cls = list ? PyObject_GetAttrString(tb, "FrameSummary") : NULL;
+    for (Py_ssize_t i = cls ? PyList_GET_SIZE(frames) : 0; i-- > 0;) {
+        PyObject *fs = PyObject_CallObject(cls, PyList_GET_ITEM(frames, i));
+        if (!fs || PyList_Append(list, fs)) {
+            Py_XDECREF(fs);
+            Py_CLEAR(list);
+            break;
+        }
+        Py_DECREF(fs);
+    }
+    if (!cls) Py_CLEAR(list);
+    Py_XDECREF(cls);
+    Py_XDECREF(tb);
+    Py_XDECREF(frames);
+    return list;
+}
+
+static PyMethodDef goroutine_methods[] = {
+    {"join", (PyCFunction)(void (*)(void))goroutine_join, METH_FASTCALL | METH_KEYWORDS, join_doc},
+    {"result", (PyCFunction)(void (*)(void))goroutine_join, METH_FASTCALL | METH_KEYWORDS, join_doc},
+    {"exception", (PyCFunction)(void (*)(void))goroutine_exception, METH_FASTCALL | METH_KEYWORDS, exception_doc},
+    {"done", (PyCFunction)goroutine_done, METH_NOARGS, done_doc},
+    {"cancel", (PyCFunction)(void (*)(void))goroutine_cancel, METH_FASTCALL | METH_KEYWORDS, cancel_doc},
+    {"cancelled", (PyCFunction)goroutine_cancelled, METH_NOARGS, cancelled_doc},
+    {"if_done", (PyCFunction)goroutine_if_done, METH_NOARGS, if_done_doc},
+    {"stack", (PyCFunction)goroutine_stack, METH_NOARGS, stack_doc},
+    {"_frames", (PyCFunction)goroutine_frames, METH_NOARGS, frames_doc},
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, "Goroutine[int] for annotations."},
+    {NULL, NULL, 0, NULL},
+};
+static PyGetSetDef goroutine_getset[] = {
+    {"name", (getter)get_name, (setter)set_name, "Its name; settable.", NULL},
+    {"id", (getter)get_id, NULL, "Its number, never used again; main is 1.", NULL},
+    {"state", (getter)get_state, NULL, "\"runnable\", \"running\", what it waits for, or \"done\".", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+static PyMemberDef goroutine_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(py_goroutine, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+static PyType_Slot goroutine_slots[] = {
+    {Py_tp_doc, "A goroutine, as go() returns it."},
+    {Py_tp_traverse, goroutine_traverse},
+    {Py_tp_clear, goroutine_clear},
+    {Py_tp_finalize, goroutine_finalize},
+    {Py_tp_dealloc, goroutine_dealloc},
+    {Py_tp_repr, goroutine_repr},
+    {Py_tp_methods, goroutine_methods},
+    {Py_tp_getset, goroutine_getset},
+    {Py_tp_members, goroutine_members},
+    {0, NULL},
+};
+static PyType_Spec goroutine_spec = {"ramet.Goroutine", sizeof(py_goroutine), 0,
+                                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+                                         Py_TPFLAGS_IMMUTABLETYPE,
+                                     goroutine_slots};
+
+/* ------------------------------------------------------------------ functions ---- */
+
+PyDoc_STRVAR(gosched_doc, "gosched()\n--\n\nLet the other runnable goroutines run first. May park: a cancellation point. Any thread.");
+static PyObject *core_gosched(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+    (void)args; /* fast-call without arguments: interpreters specialise the call */
+    if (rm_unlikely(nargs)) return PyErr_Format(PyExc_TypeError, "gosched takes no arguments");
+    core_state *st = core_of(module);
+    rm_g *g = core_enter(st);
+    if (rm_unlikely(!g)) return NULL;
+    int e = rm_yield(g);
+    if (rm_likely(e == 0)) Py_RETURN_NONE;
+    return core_raise(st, g, e);
+}
+
+PyDoc_STRVAR(sleep_doc, "sleep(d, /)\n--\n\nSleep d seconds; zero or less yields. May park. Any thread. Cancelled.");
+static PyObject *core_sleep(PyObject *module, PyObject *d) {
+    core_state *st = core_of(module);
+    int64_t ns;
+    if (core_duration(d, "d", &ns)) return NULL;
+    rm_g *g = core_enter(st);
+    if (!g) return NULL;
+    int e = rm_sleep(g, ns);
+    if (rm_likely(e == 0)) Py_RETURN_NONE;
+    return core_raise(st, g, e);
+}
+
+PyDoc_STRVAR(current_doc, "current()\n--\n\nThe goroutine that is running. RuntimeError in an OS thread that is none. Never parks.");
+static PyObject *core_current(PyObject *module, PyObject *u) {
+    (void)u;
+    core_state *st = core_of(module);
+    rm_g *g = core_enter_goroutine(st, "current()");
+    return g ? (PyObject *)goroutine_handle(st, g) : NULL;
+}
+
+typedef struct collect {
+    core_state *st;
+    PyObject *list;
+} collect;
+
+static bool collect_one(rm_g *g, void *arg) {
+    collect *c = arg;
+    PyObject *h = (PyObject *)goroutine_handle(c->st, g);
+    bool ok = h && PyList_Append(c->list, h) == 0;
+    Py_XDECREF(h);
+    return ok;
+}
+
+PyDoc_STRVAR(goroutines_doc, "_goroutines()\n--\n\nAll that are alive, main first.");
+static PyObject *core_goroutines(PyObject *module, PyObject *u) {
+    (void)u;
+    collect c = {core_of(module), PyList_New(0)};
+    if (!c.list || !c.st->rt) return c.list;
+    rm_rt_each(c.st->rt, collect_one, &c);
+    if (PyErr_Occurred()) Py_CLEAR(c.list);
+    return c.list;
+}
+
+PyDoc_STRVAR(wait_info_doc, "_wait_info(g, /)\n--\n\n(state, object or None, seconds waited or None, creator's id).");
+static PyObject *core_wait_info(PyObject *module, PyObject *o) {
+    core_state *st = core_of(module);
+    if (Py_TYPE(o) != st->goroutine_type) return PyErr_Format(PyExc_TypeError, "g must be a Goroutine");
+    rm_g *g = ((py_goroutine *)o)->g;
+    if (!g) return Py_BuildValue("sOOi", "done", Py_None, Py_None, 0);
+    PyObject *obj = NULL, *age = NULL;
+    if (g->state == RM_WAITING) {
+        age = PyFloat_FromDouble((double)(rm_now() - g->since) / 1e9);
+        if (!age) return NULL;
+        if (g->reason == RM_R_CHAN_RECV || g->reason == RM_R_CHAN_SEND)
+            obj = Py_NewRef((PyObject *)rm_container_of(g->wait_obj, py_chan, c));
+        else if (g->reason == RM_R_JOIN)
+            obj = (PyObject *)goroutine_handle(st, (rm_g *)g->wait_obj);
+        if (PyErr_Occurred()) {
+            Py_DECREF(age);
+            return NULL;
+        }
+    }
+    return Py_BuildValue("sNNK", rm_g_state(g), obj ? obj : Py_NewRef(Py_None), age ? age : Py_NewRef(Py_None),
+                         (unsigned long long)g->creator);
+}
+
+static PyMethodDef functions[] = {
+    {"go", (PyCFunction)(void (*)(void))core_go, METH_FASTCALL | METH_KEYWORDS, go_doc},
+    {"gosched", (PyCFunction)(void (*)(void))core_gosched, METH_FASTCALL, gosched_doc},
+    {"sleep", core_sleep, METH_O, sleep_doc},
+    {"current", core_current, METH_NOARGS, current_doc},
+    {"_goroutines", core_goroutines, METH_NOARGS, goroutines_doc},
+    {"_wait_info", core_wait_info, METH_O, wait_info_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+int goroutine_init(PyObject *module, core_state *st) {
+    st->goroutine_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &goroutine_spec, NULL);
+    if (!st->goroutine_type || PyModule_AddType(module, st->goroutine_type)) return -1;
+    return PyModule_AddFunctions(module, functions);
+}

@@ -1,0 +1,433 @@
+/* host.c: the runtime's life inside an interpreter: first use, idling, signals, deadlock, fork, exit.
+ *
+ * First use in the main thread makes that thread the proc, its stack being goroutine 1. First use elsewhere
+ * starts a thread of ours that hosts the proc (the worker may end at any time), and every other thread, main
+ * too, then takes part as a foreign one.
+ *
+ * The GIL is the owner lock: given up around every idle poll and while a foreign thread blocks. Python code
+ * never runs on the idle stack: signal handlers get a goroutine (signal_entry), whose exception is raised in main.
+ *
+ * At exit: every goroutine is cancelled and has 2 seconds to unwind; what is left is reported and dropped; then
+ * all our threads are stopped, so that none touches an interpreter that is going away. */
+#include "core.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "arena.h"
+#include "cpython_state.h"
+#include "yellow.h"
+#include "internal/pycore_interp.h"
+#include "internal/pycore_runtime.h"
+
+/* ------------------------------------------------------------------ idling ---- */
+
+static void idle_enter(rm_rt *rt) {
+    (void)rt;
+    PyEval_SaveThread();
+}
+static void idle_leave(rm_rt *rt) { PyEval_RestoreThread(((core_state *)rt->embedder)->tstate); }
+static void *block_enter(rm_rt *rt) {
+    (void)rt;
+    return PyEval_SaveThread();
+}
+static void block_leave(rm_rt *rt, void *token) {
+    (void)rt;
+    PyEval_RestoreThread(token);
+}
+
+/* ------------------------------------------------------------------ signals ---- */
+
+static bool signals_tripped(void) {
+#if PY_VERSION_HEX >= 0x030d0000
+    return __atomic_load_n(&_PyRuntime.signals.is_tripped, __ATOMIC_RELAXED);
+#elif PY_VERSION_HEX >= 0x030c0000
+    return _Py_atomic_load_relaxed(&_PyRuntime.signals.is_tripped);
+#else
+    return _Py_atomic_load_relaxed(&_PyRuntime.ceval.signals_pending);
+#endif
+}
+
+static PyObject *current_exception(void) {
+#if PY_VERSION_HEX >= 0x030c0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *t, *v, *tb;
+    PyErr_Fetch(&t, &v, &tb);
+    PyErr_NormalizeException(&t, &v, &tb);
+    if (tb) PyException_SetTraceback(v, tb);
+    Py_XDECREF(t);
+    Py_XDECREF(tb);
+    return v;
+#endif
+}
+
+void core_raise_in_main(core_state *st, PyObject *exc) {
+    rm_g *main = st->rt->main_g;
+    Py_XSETREF(st->main_exc, exc);
+    if (!(main->flags & RM_GF_SYSTEM)) rm_g_cancel_now(main, RM_CANCEL_RAISE);
+}
+
+static void signal_entry(void *arg) {
+    rm_g *g = arg;
+    core_state *st = g->p->rt->embedder;
+    rm_pystate_begin(&g->embed.py, st->tstate);
+    if (PyErr_CheckSignals() < 0) core_raise_in_main(st, current_exception());
+    rm_pystate_end(&g->embed.py, st->tstate);
+}
+
+#define SYSTEM_CHUNK 1024
+
+/* A goroutine of our own that runs Python code. */
+static bool start_system(core_state *st, void (*entry)(void *)) {
+    rm_g *g = rm_g_alloc(st->rt, SYSTEM_CHUNK);
+    if (!g) return false;
+    g->flags |= RM_GF_SYSTEM;
+    memset(&g->embed, 0, sizeof g->embed);
+    rm_pystate_init(&g->embed.py, st->tstate, g->sp, SYSTEM_CHUNK, g->lo, g->sp, NULL);
+    rm_g_queue(st->rt, g, entry, g);
+    return true;
+}
+
+/* On the idle stack. In a hosted runtime Python's handlers run in the main thread without us. */
+static bool on_signals(rm_rt *rt) {
+    core_state *st = rt->embedder;
+    return !st->hosted && signals_tripped() && start_system(st, signal_entry);
+}
+
+static int on_block_signals(rm_rt *rt) {
+    (void)rt;
+    return PyErr_CheckSignals() < 0 ? -EINTR : 0;
+}
+
+/* ------------------------------------------------------------------ deadlock ---- */
+
+#define DOUBT_NS (10 * RAMET_SECOND)
+
+/* A Python handler other than the default of SIGINT: it may send or cancel. */
+static bool user_signal_handler(void) {
+    PyObject *signal = PyImport_GetModule(PyUnicode_InternFromString("signal"));
+    bool found = false;
+    if (!signal) { /* nobody has imported it, so nobody has installed any */
+        PyErr_Clear();
+        return false;
+    }
+    PyObject *dflt = PyObject_GetAttrString(signal, "default_int_handler");
+    for (int i = 1; dflt && i < NSIG && !found; i++) {
+        PyObject *h = PyObject_CallMethod(signal, "getsignal", "i", i);
+        if (!h) {
+            PyErr_Clear();
+            continue;
+        }
+        found = PyCallable_Check(h) && h != dflt && !PyLong_Check(h);
+        Py_DECREF(h);
+    }
+    Py_XDECREF(dflt);
+    Py_DECREF(signal);
+    PyErr_Clear();
+    return found;
+}
+
+static bool other_threads(core_state *st) {
+    ramet_stats stats;
+    rm_pool_stats(st->rt, &stats);
+    int n = 0;
+    for (PyThreadState *ts = PyInterpreterState_ThreadHead(st->interp); ts; ts = PyThreadState_Next(ts)) n++;
+    return n > 1 + (int)stats.pool_threads + (int)rm_load(&st->rt->foreign_blocked);
+}
+
+/* Decided on a goroutine, because looking at handlers is Python code. */
+static void deadlock_entry(void *arg) {
+    rm_g *g = arg;
+    core_state *st = g->p->rt->embedder;
+    rm_g *main = st->rt->main_g;
+    rm_pystate_begin(&g->embed.py, st->tstate);
+    if (!other_threads(st) && !user_signal_handler()) {
+        if (main->state == RM_WAITING && rm_claim(main)) {
+            main->wake_code = -EDEADLK;
+            rm_ready_tail(g->p, main);
+        }
+    } else if (st->doubt_since && rm_now() - st->doubt_since > DOUBT_NS && !st->doubt_reported) {
+        st->doubt_reported = true;
+        PyObject *r = PyObject_CallMethod(st->module, "_report_doubt", NULL);
+        if (!r) PyErr_WriteUnraisable(NULL);
+        Py_XDECREF(r);
+    } else if (!st->doubt_since) {
+        st->doubt_since = rm_now();
+    }
+    rm_pystate_end(&g->embed.py, st->tstate);
+}
+
+static int64_t on_deadlock(rm_rt *rt) {
+    core_state *st = rt->embedder;
+    if (st->hosted || st->doubt_reported) return RM_FOREVER;
+    int64_t now = rm_now();
+    if (st->doubt_asked && now - st->doubt_asked < RAMET_SECOND / 2) return RAMET_SECOND; /* asked just now, in doubt */
+    st->doubt_asked = now;
+    return start_system(st, deadlock_entry) ? 0 : RAMET_SECOND;
+}
+
+/* ------------------------------------------------------------------ main outside ---- */
+
+static bool anyone_waits(rm_rt *rt) { return rm_rt_count(rt) > 1; }
+
+/* On sysmon's thread: main has been away from ramet for a while, and not burning CPU. Say so once. */
+static void on_hog(rm_rt *rt, int64_t ns, bool oncpu) {
+    core_state *st = rt->embedder;
+    if (oncpu || ns < RAMET_SECOND || st->blocked_reported || st->hosted || !anyone_waits(rt)) return;
+    if (rm_load(&rt->p.cur) != rt->main_g) return;
+    st->blocked_reported = true;
+    PyGILState_STATE gil = PyGILState_Ensure();
+    PyObject *r = st->closed ? Py_NewRef(Py_None) : PyObject_CallMethod(st->module, "_report_blocked", "d", (double)ns / 1e9);
+    if (!r) PyErr_WriteUnraisable(NULL);
+    Py_XDECREF(r);
+    PyGILState_Release(gil);
+}
+
+static bool on_overflow(rm_rt *rt, rm_g *g, void *addr) { return rm_yellow_overflow(rt, g, addr); }
+
+const rm_hooks host_hooks = {
+    .idle_enter = idle_enter,
+    .idle_leave = idle_leave,
+    .block_enter = block_enter,
+    .block_leave = block_leave,
+    .signals = on_signals,
+    .block_signals = on_block_signals,
+    .deadlock = on_deadlock,
+    .overflow = on_overflow,
+    .hog = on_hog,
+};
+
+/* ------------------------------------------------------------------ the REPL ---- */
+
+static core_state *repl_state; /* of the main interpreter */
+static int (*old_input_hook)(void);
+
+/* Called while the prompt waits for a key, with or without the GIL: run goroutines until there is one. */
+static int input_hook(void) {
+    core_state *st = repl_state;
+    if (old_input_hook) old_input_hook();
+    if (!st || !st->rt || st->closed || st->hosted || st->rt->p.cur != st->rt->main_g) return 0;
+    bool held = PyGILState_Check();
+    if (!held) PyEval_RestoreThread(st->tstate);
+    rm_g *g = st->rt->main_g;
+    if (rm_rt_count(st->rt) > 1) {
+        int e = rm_fd_wait(st->rt, g, 0, RAMET_READABLE, RM_FOREVER);
+        if (e == -EINTR) { /* the prompt asks for signals itself; ours was made an exception already */
+            core_raise(st, g, e);
+            PyErr_Clear();
+            PyErr_SetInterrupt();
+        }
+    }
+    if (!held) PyEval_SaveThread();
+    return 0;
+}
+
+/* ------------------------------------------------------------------ start ---- */
+
+typedef struct hosting { /* handed to the thread that hosts the proc */
+    core_state *st;
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    int state; /* 0: starting, 1: runs, < 0: failed */
+} hosting;
+
+static int make_rt(core_state *st, bool hosted) {
+    rm_rt_config config = {
+        .stack_size = st->stack_size ? st->stack_size : 512u << 10,
+        .guard = RM_RED_BYTES + (64u << 10),
+        .max_threads = st->max_threads,
+        .seed = st->seed,
+        .hooks = host_hooks,
+        .embedder = st,
+        .hosted = hosted,
+    };
+    int e = rm_rt_new(&config, &st->rt);
+    if (e) return e;
+    st->tstate = PyThreadState_Get();
+    st->hosted = hosted;
+    st->rt->p.embed_tstate = st->tstate;
+    return 0;
+}
+
+/* The host's own goroutine sleeps until it is told to stop. */
+static void *host_main(void *arg) {
+    hosting *h = arg;
+    core_state *st = h->st;
+    PyThreadState *ts = PyThreadState_New(st->interp);
+    int e = -ENOMEM;
+    if (ts) {
+        PyEval_RestoreThread(ts);
+        e = make_rt(st, true);
+        PyEval_SaveThread();
+    }
+    pthread_mutex_lock(&h->mutex);
+    h->state = e ? e : 1;
+    pthread_cond_signal(&h->cond);
+    pthread_mutex_unlock(&h->mutex);
+    if (!ts) return NULL;
+    PyEval_RestoreThread(ts);
+    if (!e) {
+        rm_g *g = st->rt->main_g;
+        do {
+            rm_wait_open(g);
+            rm_park(g, RM_R_SYSTEM, NULL, RM_FOREVER, NULL, NULL);
+        } while (!st->closed);
+        rm_rt *rt = st->rt;
+        st->rt = NULL;
+        Py_BEGIN_ALLOW_THREADS
+        rm_rt_free(rt);
+        Py_END_ALLOW_THREADS
+    }
+    PyThreadState_Clear(ts);
+    PyThreadState_DeleteCurrent();
+    return NULL;
+}
+
+static int start_hosted(core_state *st) {
+    hosting h = {st, PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
+    sigset_t all, old;
+    sigfillset(&all);
+    Py_BEGIN_ALLOW_THREADS
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    if (pthread_create(&st->host_thread, NULL, host_main, &h)) h.state = -EAGAIN;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_mutex_lock(&h.mutex);
+    while (h.state == 0) pthread_cond_wait(&h.cond, &h.mutex);
+    pthread_mutex_unlock(&h.mutex);
+    Py_END_ALLOW_THREADS
+    return h.state < 0 ? h.state : 0;
+}
+
+static bool in_main_thread(core_state *st) {
+    return st->interp == PyInterpreterState_Main() && PyThread_get_thread_ident() == _PyRuntime.main_thread;
+}
+
+int host_start(core_state *st) {
+    if (st->closed) {
+        PyErr_SetString(PyExc_RuntimeError, "ramet: the interpreter is shutting down");
+        return -1;
+    }
+    if (st->starting) { /* another thread, while we gave up the GIL to wait for the host */
+        PyErr_SetString(PyExc_RuntimeError, "ramet: the runtime is being started by another thread; try again");
+        return -1;
+    }
+    st->starting = true;
+    rm_arena_install();
+    int e = in_main_thread(st) ? make_rt(st, false) : start_hosted(st);
+    st->starting = false;
+    if (e) {
+        PyErr_Format(PyExc_RuntimeError, "ramet: the runtime cannot start: %s", strerror(-e));
+        return -1;
+    }
+    rm_sysmon_start(st->rt);
+    if (st->interp == PyInterpreterState_Main() && !repl_state) {
+        repl_state = st;
+        old_input_hook = PyOS_InputHook;
+        PyOS_InputHook = input_hook;
+    }
+    PyObject *r = PyObject_CallMethod(st->module, "_first_use", NULL); /* atexit, fork handlers */
+    Py_XDECREF(r);
+    return r ? 0 : -1;
+}
+
+/* ------------------------------------------------------------------ exit ---- */
+
+static bool cancel_one(rm_g *g, void *main) {
+    if (g != main) rm_g_cancel_now(g, RM_CANCEL_ONCE);
+    return true;
+}
+
+/* Let the goroutines unwind; whether all have. On a goroutine of the proc. */
+static bool unwind(core_state *st, rm_g *g) {
+    int64_t until = rm_after(RM_GRACE_NS);
+    uint8_t shields = g->shields;
+    g->cancel = 0;
+    g->shields = 1;
+    while (rm_rt_count(st->rt) > 1 && rm_now() < until) {
+        rm_rt_each(st->rt, cancel_one, g);
+        for (int i = 0; i < 16 && rm_rt_count(st->rt) > 1; i++) rm_yield(g);
+        if (rm_rt_count(st->rt) > 1) rm_sleep(g, RAMET_MILLISECOND);
+    }
+    g->shields = shields;
+    return rm_rt_count(st->rt) <= 1;
+}
+
+PyObject *host_shutdown(core_state *st) {
+    rm_rt *rt = st->rt;
+    if (!rt || st->closed) Py_RETURN_NONE;
+    if (repl_state == st) {
+        if (PyOS_InputHook == input_hook) PyOS_InputHook = old_input_hook;
+        repl_state = NULL;
+    }
+    if (st->hosted) {
+        st->closed = true;
+        rm_g *g = rt->main_g;
+        if (rm_claim(g)) {
+            g->wake_code = 0;
+            rm_ready_tail(&rt->p, g);
+        }
+        Py_BEGIN_ALLOW_THREADS
+        pthread_join(st->host_thread, NULL);
+        Py_END_ALLOW_THREADS
+        Py_RETURN_NONE;
+    }
+    rm_g *g = rm_m_of(rt) ? rt->p.cur : NULL;
+    if (g != rt->main_g) Py_RETURN_NONE; /* exit from a goroutine of a forked child, or from another thread */
+    bool clean = unwind(st, g);
+    PyObject *r = NULL;
+    if (!clean) r = PyObject_CallMethod(st->module, "_report_left", NULL);
+    if (!clean && !r) PyErr_WriteUnraisable(NULL);
+    Py_XDECREF(r);
+    st->closed = true;
+    if (clean) {
+        Py_BEGIN_ALLOW_THREADS
+        rm_rt_free(rt);
+        Py_END_ALLOW_THREADS
+        st->rt = NULL;
+    } else { /* what is left may be referred to: keep the memory, stop the threads */
+        Py_BEGIN_ALLOW_THREADS
+        rt->closing = true;
+        rm_sysmon_stop(rt, false);
+        rm_pool_fini(rt, RM_GRACE_NS, false);
+        Py_END_ALLOW_THREADS
+    }
+    rm_arena_uninstall();
+    Py_RETURN_NONE;
+}
+
+/* ------------------------------------------------------------------ fork ---- */
+
+PyObject *host_after_fork(core_state *st) {
+    rm_rt *rt = st->rt;
+    if (!rt) Py_RETURN_NONE;
+    Py_CLEAR(st->main_exc);
+    st->in_run = st->run_waits = false;
+    rm_m *m = rm_m_of(rt);
+    if (m && m->p) {
+        int e = rm_rt_forked(rt);
+        if (e) return PyErr_Format(PyExc_RuntimeError, "ramet: no fresh runtime after fork: %s", strerror(-e));
+        rm_sysmon_start(rt);
+        Py_RETURN_NONE;
+    }
+    /* forked by another thread: the proc's is not there any more. Leave the old runtime where it stands */
+    if (m) rm_m_exit(m);
+    st->rt = NULL;
+    st->tstate = NULL;
+    st->hosted = false;
+    Py_RETURN_NONE;
+}
+
+void host_forked_exit(core_state *st) {
+    if (PyErr_Occurred()) PyErr_Clear();
+    if (st->main_exc) { /* what the function raised, if it was to be raised in main */
+        PyObject *exc = st->main_exc;
+        st->main_exc = NULL;
+        PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
+        Py_DECREF(exc);
+        PyErr_Print(); /* SystemExit exits here */
+        Py_Exit(1);
+    }
+    Py_Exit(0);
+}

@@ -1,0 +1,409 @@
+/* module.c: ramet._core: its state, its exceptions, and the helpers of core.h. */
+#include "core.h"
+
+/* ------------------------------------------------------------------ who calls ---- */
+
+rm_g *core_enter_slow(core_state *st) {
+    if (!st->rt && host_start(st)) return NULL;
+    rm_m *m = rm_m_of(st->rt);
+    if (!m) m = rm_m_attach(st->rt);
+    if (!m) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    return m->p ? m->p->cur : m->g;
+}
+
+rm_g *core_enter_goroutine(core_state *st, const char *what) {
+    rm_g *g = core_enter(st);
+    if (g && !g->p) {
+        PyErr_Format(PyExc_RuntimeError,
+                     "%s works in a goroutine or in the main thread, not in another OS thread: what it needs belongs "
+                     "to the proc (start a goroutine with go() and join it)",
+                     what);
+        return NULL;
+    }
+    return g;
+}
+
+/* ------------------------------------------------------------------ errors ---- */
+
+static PyObject *raise_deadlock(core_state *st) {
+    PyObject *text = PyObject_CallMethod(st->module, "_deadlock_text", NULL);
+    if (!text) return NULL;
+    PyErr_SetObject(st->DeadlockError, text);
+    Py_DECREF(text);
+    return NULL;
+}
+
+PyObject *core_raise(core_state *st, rm_g *g, int code) {
+    switch (code) {
+    case -ECANCELED: {
+        PyObject *msg = g->p ? g->embed.pending : NULL;
+        if (!msg) {
+            PyErr_SetNone(st->Cancelled);
+            return NULL;
+        }
+        g->embed.pending = NULL;
+        PyObject *exc = PyObject_CallOneArg(st->Cancelled, msg);
+        Py_DECREF(msg);
+        if (exc) PyErr_SetObject(st->Cancelled, exc);
+        Py_XDECREF(exc);
+        return NULL;
+    }
+    case -EINTR: {
+        if (PyErr_Occurred()) return NULL; /* a foreign thread's own handler has raised */
+        PyObject *exc = st->main_exc;
+        st->main_exc = NULL;
+        if (!exc) {
+            PyErr_SetNone(PyExc_KeyboardInterrupt);
+            return NULL;
+        }
+        PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
+        Py_DECREF(exc);
+        return NULL;
+    }
+    case -EPIPE: PyErr_SetString(st->ChanClosed, "the channel is closed"); return NULL;
+    case -EAGAIN: PyErr_SetString(st->WouldBlock, "nothing can be done without waiting"); return NULL;
+    case -ETIMEDOUT: PyErr_SetString(PyExc_TimeoutError, "timed out"); return NULL;
+    case -EDEADLK: return raise_deadlock(st);
+    case -ENOMEM: return PyErr_NoMemory();
+    case -ECONNABORTED: PyErr_SetString(st->ErrClosed, "closed while waiting"); return NULL;
+    default:
+        errno = -code;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+}
+
+int core_duration(PyObject *seconds, const char *arg, int64_t *ns) {
+    double d;
+    if (PyFloat_CheckExact(seconds)) {
+        d = PyFloat_AS_DOUBLE(seconds);
+    } else if (PyLong_Check(seconds) || PyFloat_Check(seconds)) {
+        d = PyFloat_AsDouble(seconds);
+        if (d == -1.0 && PyErr_Occurred()) {
+            if (!PyErr_ExceptionMatches(PyExc_OverflowError)) return -1;
+            PyErr_Clear(); /* an int beyond a float: for ever, or long ago */
+            PyObject *zero = PyLong_FromLong(0);
+            int neg = zero ? PyObject_RichCompareBool(seconds, zero, Py_LT) : -1;
+            Py_XDECREF(zero);
+            if (neg < 0) return -1;
+            *ns = neg ? -1 : RM_FOREVER;
+            return 0;
+        }
+    } else {
+        PyErr_Format(PyExc_TypeError, "%s must be seconds (int or float), not %.100s", arg, Py_TYPE(seconds)->tp_name);
+        return -1;
+    }
+    if (d != d) {
+        PyErr_Format(PyExc_ValueError, "%s must be seconds, not NaN", arg);
+        return -1;
+    }
+    d *= 1e9;
+    *ns = d >= 9.2e18 ? RM_FOREVER : d <= -9.2e18 ? INT64_MIN : (int64_t)d;
+    if (*ns == 0 && d > 0) *ns = 1;
+    return 0;
+}
+
+int core_deadline(PyObject *timeout, const char *arg, int64_t *deadline) {
+    int64_t ns;
+    *deadline = RM_FOREVER;
+    if (timeout == Py_None) return 0;
+    if (!PyLong_Check(timeout) && !PyFloat_Check(timeout)) {
+        PyErr_Format(PyExc_TypeError, "%s must be seconds (int or float) or None, not %.100s", arg,
+                     Py_TYPE(timeout)->tp_name);
+        return -1;
+    }
+    if (core_duration(timeout, arg, &ns)) return -1;
+    *deadline = rm_after(ns);
+    return 0;
+}
+
+int core_args(const char *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, const char *const *names,
+              int required, int n, PyObject **out) {
+    for (int i = 0; i < n; i++) out[i] = i < nargs ? args[i] : NULL;
+    if (nargs > n) {
+        PyErr_Format(PyExc_TypeError, "%s takes at most %d argument%s (%zd given)", fn, n, n == 1 ? "" : "s", nargs);
+        return -1;
+    }
+    for (Py_ssize_t k = 0; kwnames && k < PyTuple_GET_SIZE(kwnames); k++) {
+        PyObject *name = PyTuple_GET_ITEM(kwnames, k);
+        int i = 0;
+        while (i < n && PyUnicode_CompareWithASCIIString(name, names[i]) != 0) i++;
+        if (i == n) {
+            PyErr_Format(PyExc_TypeError, "%s got an unexpected keyword argument %R", fn, name);
+            return -1;
+        }
+        if (out[i]) {
+            PyErr_Format(PyExc_TypeError, "%s got two values for argument '%s'", fn, names[i]);
+            return -1;
+        }
+        out[i] = args[nargs + k];
+    }
+    for (int i = 0; i < required; i++)
+        if (!out[i]) {
+            PyErr_Format(PyExc_TypeError, "%s: argument '%s' is missing", fn, names[i]);
+            return -1;
+        }
+    return 0;
+}
+
+void core_call_excepthook(core_state *st, PyObject *goroutine, PyObject *exc) {
+    PyObject *ramet = PyImport_GetModule(st->str_ramet);
+    PyObject *hook = ramet ? PyObject_GetAttr(ramet, st->str_excepthook) : NULL;
+    PyObject *r = hook ? PyObject_CallFunctionObjArgs(hook, goroutine ? goroutine : Py_None, exc, NULL) : NULL;
+    if (!r) PyErr_WriteUnraisable(hook ? hook : goroutine);
+    Py_XDECREF(r);
+    Py_XDECREF(hook);
+    Py_XDECREF(ramet);
+}
+
+/* ------------------------------------------------------------------ functions ---- */
+
+PyDoc_STRVAR(num_goroutines_doc, "num_goroutines()\n--\n\nHow many goroutines are alive, main included. Never parks. Any thread.");
+static PyObject *core_num_goroutines(PyObject *module, PyObject *u) {
+    (void)u;
+    core_state *st = core_of(module);
+    return PyLong_FromUnsignedLongLong(st->rt ? rm_rt_count(st->rt) : 1);
+}
+
+PyDoc_STRVAR(stats_doc, "stats()\n--\n\nCounters of the runtime, a dict: goroutines started switches polls stacks free_stacks timers pool_threads\n"
+                        "pool_idle pool_queued fds. Never parks. Any thread.");
+static PyObject *core_stats(PyObject *module, PyObject *u) {
+    (void)u;
+    core_state *st = core_of(module);
+    rm_rt *rt = st->rt;
+    ramet_stats s = {.goroutines = 1, .started = 1};
+    if (rt) {
+        rm_pool_stats(rt, &s);
+        s.goroutines = rm_rt_count(rt);
+        s.started = rt->next_id;
+        s.switches = rt->p.switches;
+        s.polls = rt->p.polls;
+        s.stacks = rt->stacks.carved;
+        s.free_stacks = rt->stacks.magazine_n + rt->stacks.depot_n + rt->stacks.cold_n;
+        s.timers = rt->p.timers.heap.n;
+        s.fds = rm_netpoll_fds(&rt->p);
+    }
+    return Py_BuildValue("{sKsKsKsKsKsKsKsKsKsKsK}", "goroutines", s.goroutines, "started", s.started, "switches", s.switches,
+                         "polls", s.polls, "stacks", s.stacks, "free_stacks", s.free_stacks, "timers", s.timers,
+                         "pool_threads", s.pool_threads, "pool_idle", s.pool_idle, "pool_queued", s.pool_queued, "fds", s.fds);
+}
+
+PyDoc_STRVAR(configure_doc, "_configure(stack_size, max_threads, seed)\n--\n\nSet options; False if the runtime runs already.");
+static PyObject *core_configure(PyObject *module, PyObject *args) {
+    core_state *st = core_of(module);
+    unsigned long long stack_size, max_threads, seed;
+    if (!PyArg_ParseTuple(args, "KKK", &stack_size, &max_threads, &seed)) return NULL;
+    if (st->rt) Py_RETURN_FALSE;
+    if (stack_size) st->stack_size = stack_size;
+    if (max_threads) st->max_threads = (unsigned)max_threads;
+    if (seed) st->seed = seed;
+    Py_RETURN_TRUE;
+}
+
+PyDoc_STRVAR(enter_run_doc, "_enter_run()\n--\n\nBegin run(): the number of the newest goroutine, or None in a foreign thread. RuntimeError in a goroutine or another run().");
+static PyObject *core_enter_run(PyObject *module, PyObject *u) {
+    (void)u;
+    core_state *st = core_of(module);
+    rm_g *g = core_enter(st);
+    if (!g) return NULL;
+    if (!g->p) Py_RETURN_NONE;
+    if (g != st->rt->main_g) {
+        PyErr_SetString(PyExc_RuntimeError, "run() inside a goroutine: it is for the main thread; use go() and join()");
+        return NULL;
+    }
+    if (st->in_run) {
+        PyErr_SetString(PyExc_RuntimeError, "run() inside another run() of this thread; use go() and join()");
+        return NULL;
+    }
+    st->in_run = true;
+    return PyLong_FromUnsignedLongLong(st->rt->next_id);
+}
+
+static PyObject *core_leave_run(PyObject *module, PyObject *u) {
+    (void)u;
+    core_of(module)->in_run = false;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(wait_all_doc, "_wait_all()\n--\n\nPark main until it is the only goroutine left.");
+static PyObject *core_wait_all(PyObject *module, PyObject *u) {
+    (void)u;
+    core_state *st = core_of(module);
+    rm_g *g = core_enter_goroutine(st, "run()");
+    if (!g) return NULL;
+    while (rm_rt_count(st->rt) > 1) {
+        int e = rm_check_cancel(g);
+        if (!e) {
+            st->run_waits = true;
+            rm_wait_open(g);
+            e = rm_park(g, RM_R_RUN, NULL, RM_FOREVER, NULL, NULL);
+            st->run_waits = false;
+        }
+        if (e) return core_raise(st, g, e);
+    }
+    Py_RETURN_NONE;
+}
+
+typedef struct since {
+    rm_g *self;
+    uint64_t id;
+} since;
+
+static bool cancel_since(rm_g *g, void *arg) {
+    since *s = arg;
+    if (g != s->self && g->id > s->id) rm_g_cancel_now(g, RM_CANCEL_ONCE);
+    return true;
+}
+
+static bool alive_since(rm_g *g, void *arg) {
+    since *s = arg;
+    if (g == s->self || g->id <= s->id) return true;
+    s->self = NULL; /* found */
+    return false;
+}
+
+PyDoc_STRVAR(cancel_since_doc, "_cancel_since(id, /)\n--\n\nCancel the goroutines started after number id and wait at most 2 seconds for them; whether all have ended.");
+static PyObject *core_cancel_since(PyObject *module, PyObject *arg) {
+    core_state *st = core_of(module);
+    rm_g *g = core_enter_goroutine(st, "run()");
+    if (!g) return NULL;
+    uint64_t id = PyLong_AsUnsignedLongLong(arg);
+    if (id == (uint64_t)-1 && PyErr_Occurred()) return NULL;
+    int64_t until = rm_after(RM_GRACE_NS);
+    for (;;) {
+        since find = {g, id}, all = {g, id};
+        rm_rt_each(st->rt, alive_since, &find);
+        if (find.self) Py_RETURN_TRUE;
+        if (rm_now() > until) Py_RETURN_FALSE;
+        rm_rt_each(st->rt, cancel_since, &all);
+        int e = 0;
+        for (int i = 0; i < 4 && !e; i++) e = rm_yield(g);
+        if (!e) e = rm_sleep(g, RAMET_MILLISECOND / 10);
+        if (e) return core_raise(st, g, e);
+    }
+}
+
+static PyObject *core_shutdown(PyObject *module, PyObject *u) {
+    (void)u;
+    return host_shutdown(core_of(module));
+}
+
+static PyObject *core_after_fork(PyObject *module, PyObject *u) {
+    (void)u;
+    return host_after_fork(core_of(module));
+}
+
+static PyMethodDef functions[] = {
+    {"num_goroutines", core_num_goroutines, METH_NOARGS, num_goroutines_doc},
+    {"stats", core_stats, METH_NOARGS, stats_doc},
+    {"_configure", core_configure, METH_VARARGS, configure_doc},
+    {"_enter_run", core_enter_run, METH_NOARGS, enter_run_doc},
+    {"_leave_run", core_leave_run, METH_NOARGS, NULL},
+    {"_wait_all", core_wait_all, METH_NOARGS, wait_all_doc},
+    {"_cancel_since", core_cancel_since, METH_O, cancel_since_doc},
+    {"_shutdown", core_shutdown, METH_NOARGS, NULL},
+    {"_after_fork", core_after_fork, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+/* ------------------------------------------------------------------ the module ---- */
+
+static PyObject *new_exc(PyObject *module, const char *name, const char *doc, PyObject *bases) {
+    char full[64];
+    snprintf(full, sizeof full, "ramet.%s", name);
+    PyObject *exc = PyErr_NewExceptionWithDoc(full, doc, bases, NULL);
+    if (exc && PyModule_AddObjectRef(module, name, exc)) Py_CLEAR(exc);
+    return exc;
+}
+
+static int add_exceptions(PyObject *m, core_state *st) {
+    if (!(st->RametError = new_exc(m, "RametError", "The base of ramet's own exceptions.", PyExc_Exception))) return -1;
+    if (!(st->ChannelError = new_exc(m, "ChannelError", "Something about a channel.", st->RametError))) return -1;
+    if (!(st->ChanClosed = new_exc(m, "ChanClosed", "The channel is closed.", st->ChannelError))) return -1;
+    if (!(st->WouldBlock = new_exc(m, "WouldBlock", "It cannot be done without waiting.", st->ChannelError))) return -1;
+    PyObject *two = PyTuple_Pack(2, st->RametError, PyExc_RuntimeError);
+    st->PanicError = two ? new_exc(m, "PanicError", "Misuse, where Go would panic.", two) : NULL;
+    Py_XDECREF(two);
+    if (!st->PanicError) return -1;
+    if (!(st->DeadlockError = new_exc(m, "DeadlockError", "Main waits for what nothing can bring.", st->RametError))) return -1;
+    if (!(st->GoroutineCancelled = new_exc(m, "GoroutineCancelled", "The goroutine joined was cancelled.", st->RametError)))
+        return -1;
+    if (!(st->Cancelled = new_exc(m, "Cancelled", "Raised in a goroutine that is cancelled. A BaseException: let it pass.",
+                                  PyExc_BaseException)))
+        return -1;
+    if (!(st->ErrClosed = new_exc(m, "ErrClosed", "Closed while waited for.", PyExc_OSError))) return -1;
+    return 0;
+}
+
+static int core_exec(PyObject *module) {
+    core_state *st = core_of(module);
+    memset(st, 0, sizeof *st);
+    st->module = module;
+    st->interp = PyInterpreterState_Get();
+    if (!(st->str_excepthook = PyUnicode_InternFromString("excepthook"))) return -1;
+    if (!(st->str_ramet = PyUnicode_InternFromString("ramet"))) return -1;
+    if (add_exceptions(module, st) || PyModule_AddFunctions(module, functions)) return -1;
+    if (chan_init(module, st) || goroutine_init(module, st) || select_init(module, st)) return -1;
+    if (blocking_init(module, st) || net_init(module, st)) return -1;
+    return 0;
+}
+
+static int core_traverse(PyObject *module, visitproc visit, void *arg) {
+    core_state *st = core_of(module);
+    Py_VISIT(st->goroutine_type);
+    Py_VISIT(st->chan_type);
+    Py_VISIT(st->case_type);
+    Py_VISIT(st->selection_type);
+    Py_VISIT(st->bomb_type);
+    Py_VISIT(st->conn_type);
+    Py_VISIT(st->listener_type);
+    Py_VISIT(st->default_case);
+    Py_VISIT(st->main_exc);
+    return 0;
+}
+
+static int core_clear(PyObject *module) {
+    core_state *st = core_of(module);
+    Py_CLEAR(st->goroutine_type);
+    Py_CLEAR(st->chan_type);
+    Py_CLEAR(st->case_type);
+    Py_CLEAR(st->selection_type);
+    Py_CLEAR(st->bomb_type);
+    Py_CLEAR(st->conn_type);
+    Py_CLEAR(st->listener_type);
+    Py_CLEAR(st->default_case);
+    Py_CLEAR(st->main_exc);
+    PyObject **excs[] = {&st->RametError, &st->ChannelError, &st->ChanClosed, &st->WouldBlock, &st->PanicError,
+                         &st->DeadlockError, &st->GoroutineCancelled, &st->Cancelled, &st->ErrClosed,
+                         &st->str_excepthook, &st->str_ramet};
+    for (size_t i = 0; i < sizeof excs / sizeof *excs; i++) Py_CLEAR(*excs[i]);
+    return 0;
+}
+
+static void core_free(void *module) { core_clear(module); }
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, core_exec},
+#if PY_VERSION_HEX >= 0x030c0000
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+#ifdef Py_GIL_DISABLED
+    {Py_mod_gil, Py_MOD_GIL_USED}, /* one proc that the GIL serialises, for now */
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef def = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "ramet._core",
+    .m_doc = "The C part of ramet. Use the package.",
+    .m_size = sizeof(core_state),
+    .m_slots = slots,
+    .m_traverse = core_traverse,
+    .m_clear = core_clear,
+    .m_free = core_free,
+};
+
+PyMODINIT_FUNC PyInit__core(void) { return PyModuleDef_Init(&def); }

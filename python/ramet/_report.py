@@ -1,0 +1,100 @@
+"""What the runtime tells people: dump, the deadlock report, unhandled exceptions, main blocking elsewhere."""
+
+import sys
+from types import ModuleType
+from typing import Any, TextIO
+
+from . import _core
+
+
+def _stack_lines(frames: list[tuple[str, int, str]]) -> list[str]:
+    import linecache
+
+    lines = []
+    for filename, lineno, name in reversed(frames):
+        lines.append(f'    File "{filename}", line {lineno}, in {name}\n')
+        source = linecache.getline(filename, lineno).strip()
+        if source:
+            lines.append(f"      {source}\n")
+    return lines
+
+
+def describe(g: _core.Goroutine) -> str:
+    """One goroutine: number, name, state, object, age, creator, Python stack."""
+    state, obj, age, creator = _core._wait_info(g)
+    text = f"goroutine {g.id} {g.name!r} [{state}"
+    if obj is not None:
+        try:
+            text += f" {obj!r}"
+        except Exception as e:  # a subclass's repr is not ours to trust
+            text += f" <{type(obj).__name__}: repr failed: {e!r}>"
+    if age is not None:
+        text += f", {age:.1f} s"
+    text += "]"
+    if creator:
+        text += f", started by goroutine {creator}"
+    return text + ":\n" + "".join(_stack_lines(g._frames()))
+
+
+def describe_all() -> str:
+    return "\n".join(describe(g) for g in sorted(_core._goroutines(), key=lambda g: g.id))
+
+
+def dump(file: TextIO | None = None) -> None:
+    """Write every goroutine to `file` (default stderr): number, name, state, object, age, stack. Never parks. Any thread."""
+    print(describe_all(), file=sys.stderr if file is None else file)
+
+
+def default_excepthook(goroutine: Any, exc: BaseException) -> None:
+    """Print the traceback of an exception that nobody can collect, headed by the goroutine's name and birthplace."""
+    import traceback
+
+    head = "goroutine"
+    if goroutine is not None:
+        head = f"goroutine {goroutine.id} {goroutine.name!r}"
+    text = "".join(traceback.format_exception(exc))
+    print(f"ramet: exception in {head}, which nobody joins:\n{text}", file=sys.stderr, end="", flush=True)
+
+
+def _deadlock_text() -> str:
+    return "all goroutines wait for what nothing can bring\n\n" + describe_all()
+
+
+def _report_doubt() -> None:
+    print(
+        "ramet: every goroutine has been waiting for 10 seconds, and only another thread or a signal handler could "
+        "wake one: perhaps a deadlock\n\n" + describe_all(),
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _report_left() -> None:
+    print("ramet: at exit, goroutines that did not end within 2 seconds are dropped:\n" + describe_all(), file=sys.stderr)
+
+
+def _report_blocked(seconds: float) -> None:
+    import threading
+
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    where = f'File "{frame.f_code.co_filename}", line {frame.f_lineno}, in {frame.f_code.co_name}' if frame else "?"
+    print(
+        f"ramet: the main thread has been blocking outside ramet for {seconds:.0f} s while goroutines wait: {where}\n"
+        "ramet: they run only while main is inside ramet: wrap the call in ramet.blocking(), or use ramet's own",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _first_use() -> None:
+    import atexit
+    import os
+
+    atexit.register(_core._shutdown)
+    os.register_at_fork(after_in_child=_core._after_fork)
+
+
+def install(core: ModuleType) -> None:
+    """Give the extension the functions it calls by name."""
+    for fn in (_deadlock_text, _report_doubt, _report_left, _report_blocked, _first_use):
+        setattr(core, fn.__name__, fn)

@@ -1,0 +1,124 @@
+/* overflow.c: SIGSEGV and SIGBUS on scheduler threads: an overflow of a goroutine's stack is dealt with by the
+ * embedder, or named before the process dies.
+ *
+ * The handler runs on an alternate stack. It looks whether the fault lies in the guard of the goroutine that
+ * runs on this thread; if not, whoever handled the signal before gets it. Nothing here allocates or locks. */
+#include "overflow.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define ALT_BYTES (64u << 10)
+
+static struct sigaction old_segv, old_bus;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static int users;
+
+static char *put(char *to, char *end, const char *text) {
+    while (*text && to < end) *to++ = *text++;
+    return to;
+}
+
+static char *put_number(char *to, char *end, uint64_t n, unsigned base) {
+    char digits[24];
+    int i = 0;
+    do {
+        digits[i++] = "0123456789abcdef"[n % base];
+        n /= base;
+    } while (n);
+    while (i && to < end) *to++ = digits[--i];
+    return to;
+}
+
+static void name_it(const rm_g *g, const void *addr) {
+    char line[256], *at = line, *end = line + sizeof line;
+    at = put(at, end, "ramet: goroutine ");
+    at = put_number(at, end, g->id, 10);
+    at = put(at, end, " (");
+    at = put(at, end, g->name[0] ? g->name : "unnamed");
+    at = put(at, end, "): stack overflow: fault at 0x");
+    at = put_number(at, end, (uint64_t)(uintptr_t)addr, 16);
+    at = put(at, end, ", stack of ");
+    at = put_number(at, end, (uint64_t)((const char *)g - g->lo) >> 10, 10);
+    at = put(at, end, " KiB\n");
+    if (write(2, line, (size_t)(at - line)) < 0) return;
+}
+
+static void on_fault(int sig, siginfo_t *info, void *context) {
+    const struct sigaction *old = sig == SIGSEGV ? &old_segv : &old_bus;
+    rm_m *m = rm_tls;
+    if (m && m->p && info->si_code > 0) {
+        rm_rt *rt = m->rt;
+        rm_g *g = m->p->cur;
+        if (rm_stack_in_guard(&rt->stacks, g, info->si_addr)) {
+            if (rt->hooks.overflow && rt->hooks.overflow(rt, g, info->si_addr)) return;
+            name_it(g, info->si_addr);
+        }
+    }
+    if (old->sa_flags & SA_SIGINFO && old->sa_sigaction) {
+        old->sa_sigaction(sig, info, context);
+    } else if (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN) {
+        old->sa_handler(sig);
+    } else { /* die of it: go back with the default in place, and fault again (a sent signal is sent again) */
+        signal(sig, SIG_DFL);
+        if (info->si_code <= 0) raise(sig);
+    }
+}
+
+int rm_overflow_install(void) {
+    int e = 0;
+    pthread_mutex_lock(&mutex);
+    if (users++ == 0) {
+        struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+        sigemptyset(&sa.sa_mask);
+        if (sigaction(SIGSEGV, &sa, &old_segv) || sigaction(SIGBUS, &sa, &old_bus)) {
+            e = -errno;
+            users--;
+        }
+    }
+    pthread_mutex_unlock(&mutex);
+    return e;
+}
+
+static void restore(int sig, const struct sigaction *old) {
+    struct sigaction now;
+    if (sigaction(sig, NULL, &now) == 0 && now.sa_flags & SA_SIGINFO && now.sa_sigaction == on_fault)
+        sigaction(sig, old, NULL); /* somebody who chained to us keeps us */
+}
+
+void rm_overflow_uninstall(void) {
+    pthread_mutex_lock(&mutex);
+    if (--users == 0) {
+        restore(SIGSEGV, &old_segv);
+        restore(SIGBUS, &old_bus);
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
+static __thread void *alt;
+
+int rm_overflow_thread_init(void) {
+    stack_t ss;
+    if (sigaltstack(NULL, &ss)) return -errno;
+    if (!(ss.ss_flags & SS_DISABLE) && ss.ss_size >= ALT_BYTES / 4) return 0; /* faulthandler's, or a sanitizer's */
+    void *mem = mmap(NULL, ALT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mem == MAP_FAILED) return -ENOMEM;
+    ss = (stack_t){.ss_sp = mem, .ss_size = ALT_BYTES};
+    if (sigaltstack(&ss, NULL)) {
+        munmap(mem, ALT_BYTES);
+        return -errno;
+    }
+    alt = mem;
+    return 0;
+}
+
+void rm_overflow_thread_fini(void) {
+    stack_t ss;
+    if (!alt || sigaltstack(NULL, &ss) || ss.ss_sp != alt) return;
+    ss = (stack_t){.ss_flags = SS_DISABLE};
+    sigaltstack(&ss, NULL);
+    munmap(alt, ALT_BYTES);
+    alt = NULL;
+}

@@ -1,0 +1,12 @@
+/* overflow.h: a stack overflow is named. See overflow.c. */
+#ifndef RM_OVERFLOW_H
+#define RM_OVERFLOW_H
+
+#include "park.h"
+
+int rm_overflow_install(void);     /* the process's handlers, counted; 0 or -errno */
+void rm_overflow_uninstall(void);
+int rm_overflow_thread_init(void); /* an alternate signal stack for this thread, if it has none */
+void rm_overflow_thread_fini(void);
+
+#endif

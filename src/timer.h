@@ -1,0 +1,39 @@
+/* timer.h: timers of one proc: a 4-ary heap, real removal.
+ *
+ * A timer is the caller's memory. All functions are for the proc that owns the heap (or under the
+ * owner lock). fn runs on the idle stack or between goroutines: it must be short and must not park. */
+#ifndef RM_TIMER_H
+#define RM_TIMER_H
+
+#include "base/heap.h"
+
+typedef struct rm_timers {
+    rm_heap heap;
+} rm_timers;
+
+typedef struct rm_timer {
+    rm_heap_node node;
+    uint32_t seq; /* changes at every start and stop: what was due before it is stale */
+    void (*fn)(struct rm_timer *t);
+    int64_t when, period;
+} rm_timer;
+
+rm_inline void rm_timer_init(rm_timer *t, void (*fn)(rm_timer *)) {
+    t->node.index = 0;
+    t->seq = 0;
+    t->fn = fn;
+    t->period = 0;
+}
+rm_inline bool rm_timer_pending(const rm_timer *t) { return t->node.index != 0; }
+
+/* (Re)arm. 0 or -ENOMEM. */
+int rm_timer_start(rm_timers *ts, rm_timer *t, int64_t when, int64_t period);
+/* True if it was pending. */
+bool rm_timer_stop(rm_timers *ts, rm_timer *t);
+/* Run what is due at `now`; how many ran. */
+int rm_timers_run(rm_timers *ts, int64_t now);
+/* When the next is due, or RM_FOREVER. */
+rm_inline int64_t rm_timers_next(const rm_timers *ts) { return ts->heap.n ? ts->heap.slots[0].when : RM_FOREVER; }
+void rm_timers_fini(rm_timers *ts);
+
+#endif
