@@ -50,7 +50,7 @@ uint64_t rm_g_queue(rm_rt *rt, rm_g *g, void (*entry)(void *), void *arg) {
     g->creator = self ? self->id : 0;
     if (rm_unlikely(g->flags & RM_GF_SYSTEM)) rt->system++;
     uint64_t id = rm_locked() ? rm_fetch_add(&rt->next_id, 1) + 1 : ++rt->next_id;
-    g->id = id;
+    rm_store(&g->id, id); /* one with an old handle may be looking */
     g->since = rm_load(&rt->p.now);
     if (rm_likely(rm_owns(&rt->p))) {
         g->state = RM_RUNNABLE;
@@ -110,7 +110,7 @@ int rm_g_join(rm_g *self, rm_rt *rt, rm_g *g, uint64_t id, int64_t deadline) {
     if (e) return e;
     if (self == g && g->id == id) return -EDEADLK;
     rm_lock_take(&rt->lock);
-    if (!g || id == 0 || g->id != id) {
+    if (!g || id == 0 || rm_load(&g->id) != id) {
         rm_lock_drop(&rt->lock);
         return 0;
     }
@@ -182,7 +182,7 @@ static void cancel_posted(rm_p *p, rm_post *post) {
 
 int rm_g_cancel(rm_rt *rt, rm_g *g, uint64_t id) {
     rm_lock_take(&rt->lock);
-    bool alive = g && id && g->id == id;
+    bool alive = g && id && rm_load(&g->id) == id;
     rm_lock_drop(&rt->lock);
     if (!alive) return -ESRCH;
     if (rm_owns(&rt->p)) {

@@ -55,6 +55,7 @@ enum { /* rm_g.flags */
     RM_GF_MAIN = 2,    /* runs on the OS thread's own stack */
     RM_GF_SYSTEM = 4,  /* the runtime's own: not counted, not listed, cannot be deadlocked */
     RM_GF_BEGUN = 8,
+    RM_GF_ENDING = 16, /* has been cancelled because what it was started in ends */
     RM_GF_STUCK = 16,  /* foreign: counted in rt->foreign_blocked */
 };
 
@@ -131,6 +132,13 @@ int rm_g_join(rm_g *self, rm_rt *rt, rm_g *g, uint64_t id, int64_t deadline);
 int rm_g_cancel(rm_rt *rt, rm_g *g, uint64_t id);
 /* Put bits in force, and wake g if it waits. */
 void rm_g_cancel_now(rm_g *g, uint8_t bits);
+
+/* Cancel g because what it was started in ends: once, so that it may tidy up in peace. */
+rm_inline void rm_g_end(rm_g *g) {
+    if (g->flags & RM_GF_ENDING) return;
+    g->flags |= RM_GF_ENDING;
+    rm_g_cancel_now(g, RM_CANCEL_ONCE);
+}
 
 /* Called at the head of everything that may park: -ECANCELED, consuming a cancel(); -EINTR; or 0. */
 int rm_g_cancelled(rm_g *g);

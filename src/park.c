@@ -149,7 +149,7 @@ rm_inline int park_switch(rm_p *p, rm_g *g, rm_unlockf unlock, void *arg) {
     }
     g->state = RM_WAITING;
     switch_g(p, g, pick(p));
-    rm_assert(g->wake == RM_WAKE_CLAIMED);
+    rm_assert(rm_load(&g->wake) == RM_WAKE_CLAIMED);
     return g->wake_code;
 }
 

@@ -86,7 +86,7 @@ static int64_t on_deadlock(rm_rt *rt) {
 }
 
 static bool cancel_one(rm_g *g, void *main) {
-    if (g != main) rm_g_cancel_now(g, RM_CANCEL_ONCE);
+    if (g != main) rm_g_end(g);
     return true;
 }
 

@@ -55,6 +55,20 @@ static inline void rm_runq_refill(rm_runq *q) { /* the ring is empty: move the o
     rm_store_rel(&q->tail, q->tail + n);
 }
 
+/* With many goroutines ready, what the next ones need has left the caches: fetch the control block of the one
+ * after next, and, its own having come meanwhile, the top of the next one's stack. */
+rm_inline void rm_runq_ahead(const rm_runq *q) {
+    uint32_t n = q->tail - q->head;
+    if (rm_likely(n < RM_RUNQ_SIZE / 8)) return;
+    const char *far = (const char *)q->ring[(q->head + 2) % RM_RUNQ_SIZE];
+    const rm_g *near = q->ring[q->head % RM_RUNQ_SIZE];
+    for (size_t i = 0; i < sizeof(rm_g); i += 64) __builtin_prefetch(far + i);
+    for (int i = 0; i < 6; i++) __builtin_prefetch((const char *)near->sp + 64 * i);
+#ifdef RM_EMBED_PREFETCH
+    RM_EMBED_PREFETCH(near);
+#endif
+}
+
 rm_inline rm_g *rm_runq_pop(rm_runq *q) {
     if (rm_unlikely(q->head == q->tail)) {
         if (rm_likely(q->over_head == q->over_tail)) return NULL;
@@ -71,7 +85,7 @@ rm_inline rm_g *rm_runq_pop(rm_runq *q) {
             if (rm_cas(&q->head, head, head + 1)) break;
         }
     }
-    if (q->head != q->tail) __builtin_prefetch(q->ring[q->head % RM_RUNQ_SIZE]);
+    rm_runq_ahead(q);
     return g;
 }
 

@@ -82,7 +82,10 @@ struct core_state {
     /* types */
     PyTypeObject *goroutine_type, *chan_type, *case_type, *selection_type, *bomb_type;
     PyTypeObject *conn_type, *listener_type;
+    char *net_scratch;       /* net.c: where reads go first */
     PyObject *default_case;
+    PyObject *free_selections[8]; /* dead ones to be used again: see select.c */
+    int nfree_selections;
     /* exceptions */
     PyObject *RametError, *ChannelError, *ChanClosed, *WouldBlock, *PanicError, *DeadlockError;
     PyObject *GoroutineCancelled, *Cancelled, *ErrClosed;
@@ -123,10 +126,13 @@ void core_call_excepthook(core_state *st, PyObject *goroutine, PyObject *exc);
 int goroutine_init(PyObject *module, core_state *st);
 int chan_init(PyObject *module, core_state *st);
 int select_init(PyObject *module, core_state *st);
+void select_clear(core_state *st);
 int blocking_init(PyObject *module, core_state *st);
 int net_init(PyObject *module, core_state *st);
 
 py_goroutine *goroutine_handle(core_state *st, rm_g *g); /* new reference; g alive */
+/* (handle, wait info, frames) as they were during the wait that g has just left. */
+PyObject *goroutine_as_waiting(core_state *st, rm_g *g);
 /* Chan closed when the goroutine ends; borrowed. */
 py_chan *goroutine_done_chan(py_goroutine *self);
 py_chan *chan_new(core_state *st, Py_ssize_t capacity);

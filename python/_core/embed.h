@@ -17,6 +17,14 @@ typedef struct rm_embed_g {
     uint32_t pyflags;  /* PYF_* */
 } rm_embed_g;
 
+/* What a goroutine's Python code touches first: its innermost frame. */
+#define RM_EMBED_PREFETCH(g)                                                                                           \
+    do {                                                                                                               \
+        const char *top_ = (const char *)(g)->embed.py.chunk_top;                                                      \
+        __builtin_prefetch(top_ - 64);                                                                                 \
+        __builtin_prefetch(top_ - 128);                                                                                \
+    } while (0)
+
 enum { PYF_YELLOW = 1 }; /* the guard is open: see yellow.c */
 
 #endif

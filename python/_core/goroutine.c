@@ -519,6 +519,20 @@ static PyObject *core_wait_info(PyObject *module, PyObject *o) {
                          (unsigned long long)g->creator);
 }
 
+PyObject *goroutine_as_waiting(core_state *st, rm_g *g) {
+    PyObject *h = (PyObject *)goroutine_handle(st, g);
+    if (!h) return NULL;
+    g->state = RM_WAITING; /* no Python code runs meanwhile, and what the wait left behind is still there */
+    PyObject *info = core_wait_info(st->module, h), *frames = info ? rm_pystate_frames(g) : NULL;
+    g->state = RM_RUNNING;
+    if (!frames) {
+        Py_XDECREF(info);
+        Py_DECREF(h);
+        return NULL;
+    }
+    return Py_BuildValue("(NNN)", h, info, frames);
+}
+
 static PyMethodDef functions[] = {
     {"go", (PyCFunction)(void (*)(void))core_go, METH_FASTCALL | METH_KEYWORDS, go_doc},
     {"gosched", (PyCFunction)(void (*)(void))core_gosched, METH_FASTCALL, gosched_doc},

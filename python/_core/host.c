@@ -335,7 +335,7 @@ int host_start(core_state *st) {
 /* ------------------------------------------------------------------ exit ---- */
 
 static bool cancel_one(rm_g *g, void *main) {
-    if (g != main) rm_g_cancel_now(g, RM_CANCEL_ONCE);
+    if (g != main) rm_g_end(g);
     return true;
 }
 

@@ -28,8 +28,10 @@ rm_g *core_enter_goroutine(core_state *st, const char *what) {
 
 /* ------------------------------------------------------------------ errors ---- */
 
-static PyObject *raise_deadlock(core_state *st) {
-    PyObject *text = PyObject_CallMethod(st->module, "_deadlock_text", NULL);
+static PyObject *raise_deadlock(core_state *st, rm_g *g) {
+    PyObject *main = goroutine_as_waiting(st, g); /* g is running again, but the report is of its wait */
+    PyObject *text = main ? PyObject_CallMethod(st->module, "_deadlock_text", "O", main) : NULL;
+    Py_XDECREF(main);
     if (!text) return NULL;
     PyErr_SetObject(st->DeadlockError, text);
     Py_DECREF(text);
@@ -66,7 +68,7 @@ PyObject *core_raise(core_state *st, rm_g *g, int code) {
     case -EPIPE: PyErr_SetString(st->ChanClosed, "the channel is closed"); return NULL;
     case -EAGAIN: PyErr_SetString(st->WouldBlock, "nothing can be done without waiting"); return NULL;
     case -ETIMEDOUT: PyErr_SetString(PyExc_TimeoutError, "timed out"); return NULL;
-    case -EDEADLK: return raise_deadlock(st);
+    case -EDEADLK: return raise_deadlock(st, g);
     case -ENOMEM: return PyErr_NoMemory();
     case -ECONNABORTED: PyErr_SetString(st->ErrClosed, "closed while waiting"); return NULL;
     default:
@@ -253,7 +255,7 @@ typedef struct since {
 
 static bool cancel_since(rm_g *g, void *arg) {
     since *s = arg;
-    if (g != s->self && g->id > s->id) rm_g_cancel_now(g, RM_CANCEL_ONCE);
+    if (g != s->self && g->id > s->id) rm_g_end(g);
     return true;
 }
 
@@ -366,6 +368,7 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg) {
 
 static int core_clear(PyObject *module) {
     core_state *st = core_of(module);
+    select_clear(st);
     Py_CLEAR(st->goroutine_type);
     Py_CLEAR(st->chan_type);
     Py_CLEAR(st->case_type);
@@ -382,7 +385,10 @@ static int core_clear(PyObject *module) {
     return 0;
 }
 
-static void core_free(void *module) { core_clear(module); }
+static void core_free(void *module) {
+    core_clear(module);
+    free(core_of(module)->net_scratch);
+}
 
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, core_exec},

@@ -106,12 +106,21 @@ static int selection_clear(py_selection *self) {
     return 0;
 }
 
+/* One is made for every select(), so a few dead ones are kept. */
 static void selection_dealloc(py_selection *self) {
     PyTypeObject *type = Py_TYPE(self);
+    core_state *st = self->st;
     PyObject_GC_UnTrack(self);
     selection_clear(self);
-    type->tp_free(self);
+    if (rm_likely(st->nfree_selections < 8 && type == st->selection_type)) /* not any more once the module is cleared */
+        st->free_selections[st->nfree_selections++] = (PyObject *)self;
+    else
+        type->tp_free(self);
     Py_DECREF(type);
+}
+
+void select_clear(core_state *st) {
+    while (st->nfree_selections) PyObject_GC_Del(st->free_selections[--st->nfree_selections]);
 }
 
 /* The case that ran, as a Case. New reference. */
@@ -181,7 +190,14 @@ static PyType_Spec selection_spec = {"ramet.Selection", sizeof(py_selection), 0,
                                      selection_slots};
 
 static PyObject *selection_new(core_state *st, PyObject *given, Py_ssize_t index, PyObject *value, bool ok) {
-    py_selection *s = PyObject_GC_New(py_selection, st->selection_type);
+    py_selection *s;
+    if (rm_likely(st->nfree_selections)) {
+        s = (py_selection *)st->free_selections[--st->nfree_selections];
+        Py_INCREF(st->selection_type);
+        _Py_NewReference((PyObject *)s);
+    } else {
+        s = PyObject_GC_New(py_selection, st->selection_type);
+    }
     if (!s) {
         Py_DECREF(value);
         return NULL;

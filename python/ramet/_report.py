@@ -7,7 +7,7 @@ from typing import Any, TextIO
 from . import _core
 
 
-def _stack_lines(frames: list[tuple[str, int, str]]) -> list[str]:
+def _stack_lines(frames: "_Frames") -> list[str]:
     import linecache
 
     lines = []
@@ -19,9 +19,13 @@ def _stack_lines(frames: list[tuple[str, int, str]]) -> list[str]:
     return lines
 
 
-def describe(g: _core.Goroutine) -> str:
+_Frames = list[tuple[str, int, str]]
+_Info = tuple[str, Any, float | None, int]
+
+
+def describe(g: _core.Goroutine, info: _Info | None = None, frames: _Frames | None = None) -> str:
     """One goroutine: number, name, state, object, age, creator, Python stack."""
-    state, obj, age, creator = _core._wait_info(g)
+    state, obj, age, creator = info or _core._wait_info(g)
     text = f"goroutine {g.id} {g.name!r} [{state}"
     if obj is not None:
         try:
@@ -33,11 +37,13 @@ def describe(g: _core.Goroutine) -> str:
     text += "]"
     if creator:
         text += f", started by goroutine {creator}"
-    return text + ":\n" + "".join(_stack_lines(g._frames()))
+    return text + ":\n" + "".join(_stack_lines(g._frames() if frames is None else frames))
 
 
-def describe_all() -> str:
-    return "\n".join(describe(g) for g in sorted(_core._goroutines(), key=lambda g: g.id))
+def describe_all(main: tuple[_core.Goroutine, _Info, _Frames] | None = None) -> str:
+    others = [g for g in _core._goroutines() if main is None or g is not main[0]]
+    texts = [describe(*main)] if main else []
+    return "\n".join(texts + [describe(g) for g in sorted(others, key=lambda g: g.id)])
 
 
 def dump(file: TextIO | None = None) -> None:
@@ -56,8 +62,8 @@ def default_excepthook(goroutine: Any, exc: BaseException) -> None:
     print(f"ramet: exception in {head}, which nobody joins:\n{text}", file=sys.stderr, end="", flush=True)
 
 
-def _deadlock_text() -> str:
-    return "all goroutines wait for what nothing can bring\n\n" + describe_all()
+def _deadlock_text(main: tuple[_core.Goroutine, _Info, _Frames]) -> str:
+    return "all goroutines wait for what nothing can bring\n\n" + describe_all(main)
 
 
 def _report_doubt() -> None:

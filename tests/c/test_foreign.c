@@ -138,8 +138,8 @@ static void asks(void *arg) {
     CHECK_EQ(ramet_dump(f), 0);
     CHECK(ftell(f) > 0);
     fclose(f);
-    CHECK_EQ(ramet_blocking(plus_one, NULL, &r), 0); /* it just calls */
-    CHECK(r == (char *)NULL + 1);
+    CHECK_EQ(ramet_blocking(plus_one, &st, &r), 0); /* it just calls */
+    CHECK(r == (char *)&st + 1);
     ramet_chan *c = make(2);
     CHECK_EQ(ramet_chan_cap(c), 2);
     free_chan(c);
@@ -497,6 +497,7 @@ static void cancel_against_handover(void) {
     race_chan = make(0);
     race_got = race_n = 0;
     for (int i = 0; i < 4; i++) g[i] = check_go(race_receiver, NULL);
+    check_settle(); /* one that is cancelled before it begins never begins */
     thread_start(&t, race_sends, NULL);
     thread_start(&u, race_cancels, g);
     thread_join(&t);
@@ -515,7 +516,8 @@ static pthread_barrier_t outlives;
 static void *calls_and_stays(void *c) {
     CHECK_EQ(ramet_chan_send(c, "", RAMET_FOREVER), 0);
     pthread_barrier_wait(&outlives); /* the runtime is gone */
-    CHECK_EQ(ramet_chan_send(c, "", RAMET_FOREVER), -EPERM);
+    CHECK_EQ(ramet_sleep(RAMET_MILLISECOND), -EPERM);
+    pthread_barrier_wait(&outlives);
     pthread_barrier_wait(&outlives); /* another is here */
     ramet_stats st;
     CHECK_EQ(ramet_get_stats(&st), 0);
@@ -553,6 +555,7 @@ static void thread_outlives_runtime(void) {
         ramet_options o = {.mode = (ramet_mode)mode}, p = {.mode = (ramet_mode)(1 - mode)};
         CHECK_EQ(pthread_barrier_init(&outlives, NULL, 2), 0);
         CHECK_EQ(ramet_run(first_run, NULL, &o), 0);
+        pthread_barrier_wait(&outlives);
         pthread_barrier_wait(&outlives);
         CHECK_EQ(ramet_run(second_run, NULL, &p), 0);
         pthread_barrier_wait(&outlives);

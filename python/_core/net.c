@@ -1,0 +1,603 @@
+/* net.c: ramet.net.Conn and ramet.net.Listener over rm_conn, and what net.py makes them with. Addresses:
+ * net_sockaddr.c.
+ *
+ * A read goes into a scratch buffer of the module's, whatever was asked for, and is copied from there: bytes of
+ * just the right size, none of them held while the goroutine waits. That is sound although rm_conn_read may
+ * park: it fills the buffer by the system call it returns from, and between the two nothing else runs. A reader whose last
+ * read filled at least half of what it asked for gets its next one straight into a bytes object instead.
+ *
+ * The system calls do not block, and the GIL is kept around them. What is written or read into is held by a
+ * reference or a buffer export while the goroutine waits.
+ *
+ * An rm_conn refers to the runtime it was used with last. When that has ended, or was left behind in a
+ * fork, `settle` gives the descriptor to the one there is. */
+#include "net_py.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#define SCRATCH_BYTES 65536
+#define GREEDY_MAX (1 << 20) /* bytes set aside for one read at most */
+#define GREEDY_MIN 4096
+
+typedef struct py_conn { /* Conn and Listener */
+    PyObject_HEAD
+    rm_conn *c;
+    core_state *st;
+    PyObject *weakrefs;
+    bool greedy;        /* the last read filled at least half of what it asked for */
+    uint8_t remote_len; /* of `remote`; 0: to be asked for */
+    struct sockaddr_in6 remote; /* of an accepted connection: it may be gone by the time it is asked for */
+} py_conn;
+
+static const char *kind(const py_conn *self) { return self->c->listener ? "listener" : "connection"; }
+
+rm_inline rm_g *enter(core_state *st, const char *what) {
+    rm_m *m = rm_tls;
+    if (rm_likely(m && m->rt == st->rt && m->p)) return m->p->cur;
+    return core_enter_goroutine(st, what);
+}
+
+/* ------------------------------------------------------------------ life ---- */
+
+/* Forget who waited in another life: in a runtime that has ended, or in the parent of a fork. rt may be NULL. */
+static rm_noinline void settle_slow(rm_conn *c, rm_rt *rt) {
+    if (c->rt != rt && c->pd) {
+        if (!c->pd->rt) rm_pd_close(c->pd); /* a record without a runtime */
+        c->pd = NULL; /* else one of the parent's poller, which is not to be touched: forgotten */
+    }
+    pid_t pid = rt ? rt->pid : getpid();
+    if (c->pid != pid) {
+        free(c->path);
+        c->path = NULL;
+    }
+    c->rt = rt;
+    c->pid = pid;
+    c->drained = false;
+    c->busy[0] = c->busy[1] = false;
+    c->turn[0] = c->turn[1] = (rm_waitq){NULL, NULL};
+}
+
+rm_inline void settle(py_conn *self) {
+    rm_conn *c = self->c;
+    rm_rt *rt = self->st->rt;
+    if (rm_unlikely(c->rt != rt || c->pid != rt->pid)) settle_slow(c, rt);
+}
+
+static PyObject *conn_new(PyTypeObject *type, core_state *st, rm_conn *c) { /* c stolen */
+    py_conn *self = (py_conn *)type->tp_alloc(type, 0);
+    if (!self) {
+        rm_conn_unref(c);
+        return NULL;
+    }
+    self->c = c;
+    self->st = st;
+    return (PyObject *)self;
+}
+
+static void close_now(py_conn *self) {
+    rm_conn *c = self->c;
+    if (c->fd < 0) return;
+    if (self->st->rt)
+        settle(self);
+    else if (c->rt)
+        settle_slow(c, NULL);
+    if (!c->rt && c->path) { /* rm_conn_close asks the runtime */
+        unlink(c->path);
+        free(c->path);
+        c->path = NULL;
+    }
+    rm_conn_close(c);
+}
+
+static void conn_finalize(py_conn *self) {
+    if (!self->c || self->c->fd < 0) return;
+#if PY_VERSION_HEX >= 0x030c0000
+    PyObject *saved = PyErr_GetRaisedException();
+#else
+    PyObject *t, *v, *tb;
+    PyErr_Fetch(&t, &v, &tb);
+#endif
+    if (PyErr_ResourceWarning((PyObject *)self, 1, "unclosed %R", self) &&
+        PyErr_ExceptionMatches(PyExc_Warning)) /* a warning made an error */
+        PyErr_WriteUnraisable((PyObject *)self);
+    close_now(self);
+#if PY_VERSION_HEX >= 0x030c0000
+    PyErr_SetRaisedException(saved);
+#else
+    PyErr_Restore(t, v, tb);
+#endif
+}
+
+static void conn_dealloc(py_conn *self) {
+    if (PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) return;
+    PyTypeObject *type = Py_TYPE(self);
+    if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
+    if (self->c) rm_conn_unref(self->c);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+/* ------------------------------------------------------------------ errors ---- */
+
+static PyObject *raise_closed(py_conn *self, const char *what) {
+    PyErr_Format(PyExc_ValueError, "%s on closed %s", what, kind(self));
+    return NULL;
+}
+
+/* Those of the core are the core's to raise; -EPIPE and the like are the system's. */
+static rm_noinline PyObject *fail(core_state *st, rm_g *g, int e) {
+    switch (e) {
+    case -ECANCELED:
+    case -EINTR:
+    case -ETIMEDOUT:
+    case -EDEADLK:
+    case -ENOMEM: return core_raise(st, g, e);
+    default: errno = -e; return PyErr_SetFromErrno(PyExc_OSError);
+    }
+}
+
+static rm_noinline PyObject *conn_fail(py_conn *self, rm_g *g, int e, const char *what) {
+    if (self->c->fd < 0 && e == -EBADF) return raise_closed(self, what);
+    if (self->c->fd < 0 && e == -ECONNABORTED) return core_raise(self->st, g, e);
+    return fail(self->st, g, e);
+}
+
+/* ------------------------------------------------------------------ reading and writing ---- */
+
+/* A required argument and timeout. */
+rm_inline int one_and_timeout(const char *fn, const char *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                              PyObject **v, int64_t *deadline) {
+    *deadline = RM_FOREVER;
+    if (rm_likely(nargs == 1 && !kwnames)) {
+        *v = args[0];
+        return 0;
+    }
+    const char *const names[] = {name, "timeout"};
+    PyObject *a[2];
+    if (core_args(fn, args, nargs, kwnames, names, 1, 2, a)) return -1;
+    *v = a[0];
+    return a[1] ? core_deadline(a[1], "timeout", deadline) : 0;
+}
+
+static rm_noinline int count_slow(PyObject *o, Py_ssize_t *n) {
+    if (!PyIndex_Check(o)) {
+        PyErr_Format(PyExc_TypeError, "read: n must be an int, not %.100s", Py_TYPE(o)->tp_name);
+        return -1;
+    }
+    *n = PyNumber_AsSsize_t(o, NULL); /* clipped */
+    if (*n == -1 && PyErr_Occurred()) return -1;
+    if (*n < 0) {
+        PyErr_Format(PyExc_ValueError, "read: n must not be negative: %S", o);
+        return -1;
+    }
+    return 0;
+}
+
+/* recv() of no bytes waits on some sockets and not on others. */
+static int read_nothing(py_conn *self, rm_g *g) {
+    int e = rm_check_cancel(g);
+    return e ? e : self->c->fd < 0 ? -EBADF : 0;
+}
+
+/* Straight into an object of its own. */
+static rm_noinline PyObject *read_greedy(py_conn *self, rm_g *g, Py_ssize_t n, int64_t deadline) {
+    PyObject *b = PyBytes_FromStringAndSize(NULL, n);
+    if (!b) return NULL;
+    ssize_t got = rm_conn_read(self->c, g, PyBytes_AS_STRING(b), (size_t)n, deadline);
+    if (got < 0) {
+        Py_DECREF(b);
+        return conn_fail(self, g, (int)got, "read");
+    }
+    self->greedy = got >= n / 2;
+    if (got < n) _PyBytes_Resize(&b, got); /* b: NULL with an exception if that fails */
+    return b;
+}
+
+PyDoc_STRVAR(read_doc,
+             "read(n, timeout=None)\n--\n\nAt least one byte and at most n, as soon as there are any; b'' at the end of the stream.\n\n"
+             "May park. Goroutines and the main thread. TimeoutError after `timeout` seconds or at the connection's read\n"
+             "deadline; ErrClosed if it is closed meanwhile, ValueError if it was before; Cancelled, and nothing is read;\n"
+             "ConnectionResetError and what else the system says.");
+static PyObject *conn_read(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    PyObject *arg;
+    int64_t deadline;
+    if (rm_unlikely(one_and_timeout("read", "n", args, nargs, kwnames, &arg, &deadline))) return NULL;
+    Py_ssize_t n = PyLong_CheckExact(arg) ? PyLong_AsSsize_t(arg) : -1;
+    if (rm_unlikely(n < 0)) {
+        PyErr_Clear();
+        if (count_slow(arg, &n)) return NULL;
+    }
+    core_state *st = self->st;
+    rm_g *g = enter(st, "Conn.read()");
+    if (rm_unlikely(!g)) return NULL;
+    settle(self);
+    if (self->greedy && n >= GREEDY_MIN) return read_greedy(self, g, n < GREEDY_MAX ? n : GREEDY_MAX, deadline);
+    if (rm_unlikely(n == 0)) {
+        int e = read_nothing(self, g);
+        return e ? conn_fail(self, g, e, "read") : PyBytes_FromStringAndSize(NULL, 0);
+    }
+    if (n > SCRATCH_BYTES) n = SCRATCH_BYTES;
+    char *scratch = st->net_scratch;
+    ssize_t got = rm_conn_read(self->c, g, scratch, (size_t)n, deadline);
+    if (rm_unlikely(got < 0)) return conn_fail(self, g, (int)got, "read");
+    self->greedy = got >= GREEDY_MIN / 2 && got >= n / 2;
+    return PyBytes_FromStringAndSize(scratch, got);
+}
+
+PyDoc_STRVAR(readinto_doc,
+             "readinto(buf, timeout=None)\n--\n\nRead at most len(buf) bytes into a writable buffer: how many; 0 at the end of the stream.\n\n"
+             "May park. Goroutines and the main thread. Errors as read().");
+static PyObject *conn_readinto(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    PyObject *buf;
+    int64_t deadline;
+    Py_buffer view;
+    if (one_and_timeout("readinto", "buf", args, nargs, kwnames, &buf, &deadline)) return NULL;
+    if (PyObject_GetBuffer(buf, &view, PyBUF_WRITABLE)) {
+        PyErr_Clear();
+        PyErr_Format(PyExc_TypeError, "readinto: buf must be a writable, contiguous bytes-like object, not %.100s",
+                     Py_TYPE(buf)->tp_name);
+        return NULL;
+    }
+    rm_g *g = enter(self->st, "Conn.readinto()");
+    ssize_t got = 0;
+    if (g) {
+        settle(self);
+        got = view.len ? rm_conn_read(self->c, g, view.buf, (size_t)view.len, deadline) : read_nothing(self, g);
+    }
+    PyBuffer_Release(&view);
+    if (!g) return NULL;
+    return got < 0 ? conn_fail(self, g, (int)got, "readinto") : PyLong_FromSsize_t(got);
+}
+
+PyDoc_STRVAR(write_doc,
+             "write(b, timeout=None)\n--\n\nWrite all of b, a bytes-like object: its length in bytes.\n\n"
+             "May park. Goroutines and the main thread. Writes of several goroutines do not mix. TimeoutError after `timeout`\n"
+             "seconds or at the connection's write deadline; ErrClosed if it is closed meanwhile, ValueError if it was before;\n"
+             "Cancelled; BrokenPipeError, ConnectionResetError and what else the system says. A write that fails after it had\n"
+             "to wait may have written a part.");
+static PyObject *conn_write(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    PyObject *b;
+    int64_t deadline;
+    if (rm_unlikely(one_and_timeout("write", "b", args, nargs, kwnames, &b, &deadline))) return NULL;
+    Py_buffer view;
+    bool plain = PyBytes_CheckExact(b);
+    if (rm_likely(plain)) {
+        Py_INCREF(b);
+        view.buf = PyBytes_AS_STRING(b);
+        view.len = PyBytes_GET_SIZE(b);
+    } else if (PyObject_GetBuffer(b, &view, PyBUF_SIMPLE)) {
+        PyErr_Clear();
+        PyErr_Format(PyExc_TypeError, "write: b must be a contiguous bytes-like object, not %.100s", Py_TYPE(b)->tp_name);
+        return NULL;
+    }
+    rm_g *g = enter(self->st, "Conn.write()");
+    ssize_t put = 0;
+    if (rm_likely(g != NULL)) {
+        settle(self);
+        put = rm_conn_write(self->c, g, view.buf, (size_t)view.len, deadline, NULL);
+    }
+    if (plain)
+        Py_DECREF(b);
+    else
+        PyBuffer_Release(&view);
+    if (rm_unlikely(!g)) return NULL;
+    return rm_unlikely(put < 0) ? conn_fail(self, g, (int)put, "write") : PyLong_FromSsize_t(put);
+}
+
+/* ------------------------------------------------------------------ deadlines ---- */
+
+static PyObject *set_deadlines(py_conn *self, PyObject *t, const char *what, bool read, bool write) {
+    int64_t when = RM_FOREVER;
+    if (t != Py_None) {
+        if (!PyLong_Check(t) && !PyFloat_Check(t)) {
+            PyErr_Format(PyExc_TypeError, "%s: t must be a time of monotonic() (int or float) or None, not %.100s", what,
+                         Py_TYPE(t)->tp_name);
+            return NULL;
+        }
+        if (core_duration(t, "t", &when)) return NULL;
+    }
+    if (!enter(self->st, what)) return NULL;
+    settle(self);
+    if (self->c->fd < 0) return raise_closed(self, what);
+    if (read) rm_conn_set_deadline(self->c, RM_NP_READ, when);
+    if (write) rm_conn_set_deadline(self->c, RM_NP_WRITE, when);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(set_deadline_doc,
+             "set_deadline(t, /)\n--\n\nFrom the time t of monotonic() on, reads and writes raise TimeoutError, also those that wait now, until\n"
+             "it is set anew; None clears it. Never parks. Goroutines and the main thread. ValueError if closed.");
+static PyObject *conn_set_deadline(py_conn *self, PyObject *t) { return set_deadlines(self, t, "set_deadline", true, true); }
+
+PyDoc_STRVAR(set_read_deadline_doc, "set_read_deadline(t, /)\n--\n\nset_deadline() for reads alone.");
+static PyObject *conn_set_read_deadline(py_conn *self, PyObject *t) {
+    return set_deadlines(self, t, "set_read_deadline", true, false);
+}
+
+PyDoc_STRVAR(set_write_deadline_doc, "set_write_deadline(t, /)\n--\n\nset_deadline() for writes alone.");
+static PyObject *conn_set_write_deadline(py_conn *self, PyObject *t) {
+    return set_deadlines(self, t, "set_write_deadline", false, true);
+}
+
+/* ------------------------------------------------------------------ what both have ---- */
+
+PyDoc_STRVAR(close_doc, "close()\n--\n\nClose. Whoever waits on it gets ErrClosed, whoever uses it later ValueError; a second close does nothing.\n\n"
+                        "Never parks. Goroutines and the main thread.");
+static PyObject *conn_close(py_conn *self, PyObject *unused) {
+    (void)unused;
+    if (self->c->fd < 0) Py_RETURN_NONE;
+    /* when there is no runtime, nobody can be waiting */
+    if (self->st->rt && !enter(self->st, self->c->listener ? "Listener.close()" : "Conn.close()")) return NULL;
+    close_now(self);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(fileno_doc, "fileno()\n--\n\nThe descriptor, which stays ours: non-blocking, closed by close(). ValueError if closed. Any thread.");
+static PyObject *conn_fileno(py_conn *self, PyObject *unused) {
+    (void)unused;
+    return self->c->fd < 0 ? raise_closed(self, "fileno") : PyLong_FromLong(self->c->fd);
+}
+
+static PyObject *conn_enter(py_conn *self, PyObject *unused) {
+    (void)unused;
+    return self->c->fd < 0 ? raise_closed(self, "with") : Py_NewRef(self);
+}
+
+static PyObject *conn_exit(py_conn *self, PyObject *const *args, Py_ssize_t nargs) {
+    (void)args, (void)nargs;
+    return conn_close(self, NULL);
+}
+
+static PyObject *address_of(py_conn *self, int (*get)(const rm_conn *, struct sockaddr *, socklen_t *), const char *what) {
+    net_sockaddr a;
+    memset(&a, 0, sizeof a);
+    a.len = sizeof a.storage;
+    if (self->c->fd < 0) return raise_closed(self, what);
+    int e = get(self->c, &a.sa, &a.len);
+    return e ? fail(self->st, NULL, e) : net_address(&a);
+}
+
+static PyObject *get_local(py_conn *self, void *what) { return address_of(self, rm_conn_local, what); }
+
+static PyObject *get_remote(py_conn *self, void *what) {
+    if (self->c->fd < 0 || !self->remote_len) return address_of(self, rm_conn_remote, what);
+    net_sockaddr a;
+    memcpy(&a.storage, &self->remote, self->remote_len);
+    a.len = self->remote_len;
+    return net_address(&a);
+}
+
+static PyObject *conn_repr(py_conn *self) {
+    const char *name = self->c->listener ? "ramet.net.Listener" : "ramet.net.Conn";
+    if (self->c->fd < 0) return PyUnicode_FromFormat("<%s closed at %p>", name, self);
+    PyObject *local = get_local(self, ""), *r = NULL;
+    if (!local) PyErr_Clear();
+    if (self->c->listener) {
+        r = PyUnicode_FromFormat("<%s fd=%d addr=%R>", name, self->c->fd, local ? local : Py_None);
+    } else {
+        PyObject *remote = get_remote(self, "");
+        if (!remote) PyErr_Clear();
+        r = PyUnicode_FromFormat("<%s fd=%d local=%R remote=%R>", name, self->c->fd, local ? local : Py_None,
+                                 remote ? remote : Py_None);
+        Py_XDECREF(remote);
+    }
+    Py_XDECREF(local);
+    return r;
+}
+
+/* ------------------------------------------------------------------ accepting ---- */
+
+static int accept_one(py_conn *self, rm_g *g, int64_t deadline, PyObject **out) {
+    net_sockaddr a;
+    rm_conn *c;
+    a.len = sizeof a.storage;
+    settle(self);
+    int fd = rm_conn_accept_fd(self->c, g, deadline, &a.sa, &a.len);
+    if (fd < 0) return fd;
+    int e = rm_conn_from_fd(self->st->rt, fd, false, &c);
+    if (e) {
+        close(fd);
+        return e;
+    }
+    *out = conn_new(self->st->conn_type, self->st, c);
+    if (*out && a.len <= sizeof(struct sockaddr_in6) && (a.sa.sa_family == AF_INET || a.sa.sa_family == AF_INET6)) {
+        py_conn *conn = (py_conn *)*out;
+        memcpy(&conn->remote, &a.storage, a.len);
+        conn->remote_len = (uint8_t)a.len;
+    }
+    return 0;
+}
+
+PyDoc_STRVAR(accept_doc,
+             "accept(timeout=None)\n--\n\nThe next connection, a Conn.\n\n"
+             "May park. Goroutines and the main thread. TimeoutError after `timeout` seconds; ErrClosed if the listener is closed\n"
+             "meanwhile, ValueError if it was before; Cancelled, and nothing is accepted; OSError (EMFILE ...).");
+static PyObject *listener_accept(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    static const char *const names[] = {"timeout"};
+    int64_t deadline = RM_FOREVER;
+    PyObject *timeout = NULL, *conn = NULL;
+    if (nargs || kwnames) {
+        if (core_args("accept", args, nargs, kwnames, names, 0, 1, &timeout)) return NULL;
+        if (timeout && core_deadline(timeout, "timeout", &deadline)) return NULL;
+    }
+    rm_g *g = enter(self->st, "Listener.accept()");
+    if (!g) return NULL;
+    int e = accept_one(self, g, deadline, &conn);
+    return e ? conn_fail(self, g, e, "accept") : conn;
+}
+
+static PyObject *listener_next(py_conn *self) {
+    PyObject *conn = NULL;
+    rm_g *g = enter(self->st, "Listener.accept()");
+    if (!g) return NULL;
+    int e = accept_one(self, g, RM_FOREVER, &conn);
+    if (e && self->c->fd < 0 && (e == -EBADF || e == -ECONNABORTED)) return NULL; /* the end of the iteration */
+    return e ? conn_fail(self, g, e, "accept") : conn;
+}
+
+/* ------------------------------------------------------------------ making them ---- */
+
+/* A dialled port of this machine was ephemeral, free, and chosen as our own: the two ends met in one socket. */
+static bool met_itself(const rm_conn *c) {
+    net_sockaddr a, b;
+    memset(&a, 0, sizeof a);
+    memset(&b, 0, sizeof b);
+    a.len = b.len = sizeof a.storage;
+    if (rm_conn_local(c, &a.sa, &a.len) || rm_conn_remote(c, &b.sa, &b.len)) return false;
+    return a.len == b.len && !memcmp(&a.sa, &b.sa, a.len);
+}
+
+PyDoc_STRVAR(connect_doc, "_connect(family, address, timeout)\n--\n\nA Conn to a numeric address of the socket module's form. May park.");
+static PyObject *net_connect(PyObject *module, PyObject *args) {
+    core_state *st = core_of(module);
+    int family;
+    PyObject *address, *timeout;
+    net_sockaddr a;
+    int64_t deadline;
+    rm_conn *c;
+    if (!PyArg_ParseTuple(args, "iOO:_connect", &family, &address, &timeout)) return NULL;
+    if (core_deadline(timeout, "timeout", &deadline) || net_sockaddr_of(family, address, &a)) return NULL;
+    rm_g *g = enter(st, "net.dial()");
+    if (!g) return NULL;
+    int e = rm_check_cancel(g);
+    for (int again = 0; !e; again++) {
+        e = rm_conn_connect(st->rt, g, &a.sa, a.len, SOCK_STREAM, deadline, &c);
+        if (e || family == AF_UNIX || again == 2 || !met_itself(c)) break;
+        rm_conn_unref(c);
+    }
+    return e ? fail(st, g, e) : conn_new(st->conn_type, st, c);
+}
+
+/* The core's rm_conn_listen_sa, and SO_REUSEPORT. */
+static int listen_on(const net_sockaddr *a, int backlog, bool reuse_port, bool v6only) {
+    int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1, only = v6only;
+    if (fd < 0) return -errno;
+    bool inet = a->sa.sa_family != AF_UNIX;
+    if (inet) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* what it accepts inherits it */
+    if ((inet && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one)) ||
+        (reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one)) ||
+        (a->sa.sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only)) ||
+        bind(fd, &a->sa, a->len) || listen(fd, backlog > 0 ? backlog : rm_net_backlog())) {
+        int e = -errno;
+        close(fd);
+        return e;
+    }
+    return fd;
+}
+
+PyDoc_STRVAR(listen_doc, "_listen(family, address, backlog, reuse_port, v6only)\n--\n\nA Listener; backlog 0: the system's limit. Never parks.");
+static PyObject *net_listen(PyObject *module, PyObject *args) {
+    core_state *st = core_of(module);
+    int family, backlog, reuse_port, v6only;
+    PyObject *address;
+    net_sockaddr a;
+    rm_conn *c;
+    if (!PyArg_ParseTuple(args, "iOipp:_listen", &family, &address, &backlog, &reuse_port, &v6only)) return NULL;
+    if (net_sockaddr_of(family, address, &a)) return NULL;
+    rm_g *g = enter(st, "net.listen()");
+    if (!g) return NULL;
+    int fd = listen_on(&a, backlog, reuse_port, v6only);
+    if (fd < 0) return fail(st, g, fd);
+    int e = rm_conn_from_fd(st->rt, fd, true, &c);
+    if (e) {
+        close(fd);
+        return fail(st, g, e);
+    }
+    if (family == AF_UNIX && a.un.sun_path[0]) c->path = strdup(a.un.sun_path); /* unlinked by close */
+    return conn_new(st->listener_type, st, c);
+}
+
+/* ------------------------------------------------------------------ the types ---- */
+
+#define FAST(f) ((PyCFunction)(void (*)(void))(f))
+#define COMMON_METHODS                                                                            \
+    {"close", (PyCFunction)conn_close, METH_NOARGS, close_doc},                                   \
+    {"fileno", (PyCFunction)conn_fileno, METH_NOARGS, fileno_doc},                                \
+    {"__enter__", (PyCFunction)conn_enter, METH_NOARGS, NULL},                                    \
+    {"__exit__", FAST(conn_exit), METH_FASTCALL, NULL}
+
+static PyMethodDef conn_methods[] = {
+    {"read", FAST(conn_read), METH_FASTCALL | METH_KEYWORDS, read_doc},
+    {"readinto", FAST(conn_readinto), METH_FASTCALL | METH_KEYWORDS, readinto_doc},
+    {"write", FAST(conn_write), METH_FASTCALL | METH_KEYWORDS, write_doc},
+    {"set_deadline", (PyCFunction)conn_set_deadline, METH_O, set_deadline_doc},
+    {"set_read_deadline", (PyCFunction)conn_set_read_deadline, METH_O, set_read_deadline_doc},
+    {"set_write_deadline", (PyCFunction)conn_set_write_deadline, METH_O, set_write_deadline_doc},
+    COMMON_METHODS,
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef conn_getset[] = {
+    {"local_addr", (getter)get_local, NULL, "Our address, as the socket module gives it. ValueError if closed.", "local_addr"},
+    {"remote_addr", (getter)get_remote, NULL, "The peer's address, as the socket module gives it. ValueError if closed.", "remote_addr"},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(py_conn, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+PyDoc_STRVAR(conn_doc, "A connection, made by dial() and Listener.accept(). Several goroutines may use it at once; closing it wakes them.\n\n"
+                       "A context manager that closes it. Dropped while open, it is closed with a ResourceWarning.");
+static PyType_Slot conn_slots[] = {
+    {Py_tp_doc, (void *)conn_doc},
+    {Py_tp_finalize, conn_finalize},
+    {Py_tp_dealloc, conn_dealloc},
+    {Py_tp_repr, conn_repr},
+    {Py_tp_methods, conn_methods},
+    {Py_tp_getset, conn_getset},
+    {Py_tp_members, members},
+    {0, NULL},
+};
+static PyType_Spec conn_spec = {"ramet.net.Conn", sizeof(py_conn), 0,
+                                Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+                                conn_slots};
+
+static PyMethodDef listener_methods[] = {
+    {"accept", FAST(listener_accept), METH_FASTCALL | METH_KEYWORDS, accept_doc},
+    COMMON_METHODS,
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef listener_getset[] = {
+    {"addr", (getter)get_local, NULL, "Where it listens, as the socket module gives it. ValueError if closed.", "addr"},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyDoc_STRVAR(listener_doc, "What listen() returns. Iteration accepts until it is closed.\n\n"
+                           "A context manager that closes it. Dropped while open, it is closed with a ResourceWarning.");
+static PyType_Slot listener_slots[] = {
+    {Py_tp_doc, (void *)listener_doc},
+    {Py_tp_finalize, conn_finalize},
+    {Py_tp_dealloc, conn_dealloc},
+    {Py_tp_repr, conn_repr},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, listener_next},
+    {Py_tp_methods, listener_methods},
+    {Py_tp_getset, listener_getset},
+    {Py_tp_members, members},
+    {0, NULL},
+};
+static PyType_Spec listener_spec = {"ramet.net.Listener", sizeof(py_conn), 0,
+                                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+                                    listener_slots};
+
+static PyMethodDef functions[] = {
+    {"_connect", net_connect, METH_VARARGS, connect_doc},
+    {"_listen", net_listen, METH_VARARGS, listen_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+int net_init(PyObject *module, core_state *st) {
+    if (!(st->net_scratch = malloc(SCRATCH_BYTES))) { /* module.c frees it */
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (!(st->conn_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &conn_spec, NULL))) return -1;
+    if (!(st->listener_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &listener_spec, NULL))) return -1;
+    if (PyModule_AddType(module, st->conn_type) || PyModule_AddType(module, st->listener_type)) return -1;
+    return PyModule_AddFunctions(module, functions);
+}

@@ -1,0 +1,96 @@
+/* net_sockaddr.c: addresses between the socket module's form and the system's. */
+#include "net_py.h"
+
+#include <arpa/inet.h>
+
+PyObject *net_address(const net_sockaddr *a) {
+    char text[INET6_ADDRSTRLEN];
+    switch (a->sa.sa_family) {
+    case AF_INET:
+        inet_ntop(AF_INET, &a->in.sin_addr, text, sizeof text);
+        return Py_BuildValue("si", text, (int)ntohs(a->in.sin_port));
+    case AF_INET6:
+        inet_ntop(AF_INET6, &a->in6.sin6_addr, text, sizeof text);
+        return Py_BuildValue("siII", text, (int)ntohs(a->in6.sin6_port), (unsigned)ntohl(a->in6.sin6_flowinfo),
+                             (unsigned)a->in6.sin6_scope_id);
+    case AF_UNIX: {
+        size_t head = offsetof(struct sockaddr_un, sun_path), n = a->len > head ? a->len - head : 0;
+        if (n && !a->un.sun_path[0]) return PyBytes_FromStringAndSize(a->un.sun_path, (Py_ssize_t)n); /* abstract */
+        return PyUnicode_DecodeFSDefaultAndSize(a->un.sun_path, (Py_ssize_t)strnlen(a->un.sun_path, n));
+    }
+    default:
+        return Py_BuildValue("iy#", (int)a->sa.sa_family, (const char *)&a->sa, (Py_ssize_t)a->len);
+    }
+}
+
+static int parse_unix(PyObject *address, net_sockaddr *out) {
+    PyObject *path;
+    if (PyUnicode_Check(address)) {
+        path = PyUnicode_EncodeFSDefault(address);
+        if (!path) return -1;
+    } else if (PyBytes_Check(address)) {
+        path = Py_NewRef(address);
+    } else {
+        PyErr_Format(PyExc_TypeError, "a unix address is a path (str or bytes), not %.100s", Py_TYPE(address)->tp_name);
+        return -1;
+    }
+    const char *s = PyBytes_AS_STRING(path);
+    size_t n = (size_t)PyBytes_GET_SIZE(path);
+    const char *wrong = NULL;
+    if (n == 0)
+        wrong = "a unix address is a path: it must not be empty";
+    else if (s[0] && memchr(s, 0, n))
+        wrong = "a unix address is a path: it must not hold a NUL";
+    else if (n > sizeof out->un.sun_path - (s[0] != 0)) /* an abstract name does not end with a NUL */
+        wrong = "the path of a unix address must be shorter than 108 bytes";
+    if (wrong) {
+        PyErr_SetString(PyExc_ValueError, wrong);
+    } else {
+        out->un.sun_family = AF_UNIX;
+        memcpy(out->un.sun_path, s, n);
+        out->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + (s[0] != 0));
+    }
+    Py_DECREF(path);
+    return wrong ? -1 : 0;
+}
+
+int net_sockaddr_of(int family, PyObject *address, net_sockaddr *out) {
+    memset(out, 0, sizeof *out);
+    if (family == AF_UNIX) return parse_unix(address, out);
+    if (family != AF_INET && family != AF_INET6) {
+        PyErr_Format(PyExc_ValueError, "address family %d is none of AF_INET, AF_INET6 and AF_UNIX", family);
+        return -1;
+    }
+    const char *host;
+    int port;
+    unsigned flow = 0, scope = 0;
+    if (!PyTuple_Check(address)) {
+        PyErr_Format(PyExc_TypeError, "an address is a tuple (host, port), not %.100s", Py_TYPE(address)->tp_name);
+        return -1;
+    }
+    if (!PyArg_ParseTuple(address, family == AF_INET6 ? "si|II;an address is (host, port[, flowinfo, scope_id])"
+                                                      : "si;an address is (host, port)",
+                          &host, &port, &flow, &scope))
+        return -1;
+    if (port < 0 || port > 65535) {
+        PyErr_Format(PyExc_ValueError, "a port is between 0 and 65535, not %d", port);
+        return -1;
+    }
+    int ok;
+    if (family == AF_INET) {
+        out->in.sin_family = AF_INET;
+        out->in.sin_port = htons((uint16_t)port);
+        out->len = sizeof out->in;
+        ok = inet_pton(AF_INET, host, &out->in.sin_addr);
+    } else {
+        out->in6.sin6_family = AF_INET6;
+        out->in6.sin6_port = htons((uint16_t)port);
+        out->in6.sin6_flowinfo = htonl(flow);
+        out->in6.sin6_scope_id = scope;
+        out->len = sizeof out->in6;
+        ok = inet_pton(AF_INET6, host, &out->in6.sin6_addr);
+    }
+    if (ok == 1) return 0;
+    PyErr_Format(PyExc_ValueError, "'%s' is no numeric address", host);
+    return -1;
+}
