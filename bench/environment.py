@@ -1,5 +1,5 @@
-"""Sets up what the benchmarks need, under build/bench: an environment of Python of its own with ramet and its peers,
-the Go program, the C programs; and tells the versions of all of it.
+"""Sets up what the benchmarks need, under build/bench: an environment of Python of its own with ramet and its
+peers, the Go program, the C programs; and tells the versions of all of it.
 
 Everything that cannot be had is said once and then left out.
 """
@@ -33,7 +33,8 @@ v = sysconfig.get_config_var
 print(json.dumps({
     "packages": {n: version(n) for n in sys.argv[1:]},
     "python": sys.version.split()[0], "compiler": platform.python_compiler(),
-    "configure": v("CONFIG_ARGS") or "", "flags": " ".join(f for f in (v("PY_CFLAGS") or "").split() if f[:2] in ("-O", "-f")),
+    "configure": v("CONFIG_ARGS") or "",
+    "flags": " ".join(f for f in (v("PY_CFLAGS") or "").split() if f[:2] in ("-O", "-f")),
     "lto": "-flto" in ((v("PY_CORE_LDFLAGS") or "") + (v("PY_CFLAGS_NODIST") or "")),
     "debug": bool(v("Py_DEBUG")), "free_threaded": bool(v("Py_GIL_DISABLED")),
 }))
@@ -45,10 +46,10 @@ def say(text):
 
 
 def call(*command, env=None, cwd=ROOT, quiet=False):
-    """Run a command; its output if it succeeded, else None, and then the last lines of what it said are shown."""
-    done = subprocess.run(
-        [str(c) for c in command], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    """Run a command; its output, or None if it failed, and then its last lines are shown."""
+    argv = [str(c) for c in command]
+    both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    done = subprocess.run(argv, cwd=cwd, env=env, text=True, **both)
     if done.returncode == 0:
         return done.stdout
     if not quiet:
@@ -110,9 +111,10 @@ def compile_c(name, *libraries, optional=""):
 def set_up_c(install):
     compile_c("echo_load")
     compile_c("peer_epoll")
-    compile_c("peer_libuv", "-luv", optional=": no libuv (Debian: apt-get install libuv1-dev); it is left out")
-    path = os.environ["PATH"] + f":{VENV}/bin"  # meson and ninja, where ramet's own environment is not there
-    if install and call("tools/meson-c.sh", CORE.relative_to(ROOT), "bench-c", env={**os.environ, "PATH": path}) is None:
+    compile_c("peer_libuv", "-luv", optional=": no libuv (Debian: apt-get install libuv1-dev)")
+    # meson and ninja are in the benchmarks' environment where ramet's own is not there
+    path = {**os.environ, "PATH": os.environ["PATH"] + f":{VENV}/bin"}
+    if install and call("tools/meson-c.sh", CORE.relative_to(ROOT), "bench-c", env=path) is None:
         say("bench: libramet cannot be built; it is left out")
 
 
@@ -159,7 +161,7 @@ def set_up(python=None, faces=("python", "c"), install=True):
         versions["libuv"] = version_of("peer_libuv")
         versions["cc"] = version_of("peer_epoll")
         versions["libramet"] = libramet_version()
-        facts["C compiler"] = (call(CC, "--version", quiet=True) or "?").splitlines()[0] + ", " + " ".join(CFLAGS[:1])
+        facts["C compiler"] = (call(CC, "--version", quiet=True) or "?").splitlines()[0] + f", {CFLAGS[0]}"
         facts["libramet"] = f"{versions['libramet'] or 'not built'}, Meson build type {build_type(CORE)}"
     return {k: v for k, v in versions.items() if v}, facts
 
@@ -171,16 +173,16 @@ def build_type(build):
     except OSError:
         return "unknown"
     values = {o["name"]: o["value"] for o in options}
-    return f"{values.get('buildtype')}, -O{values.get('optimization')}, asserts {'on' if values.get('asserts') else 'off'}"
+    asserts = "on" if values.get("asserts") else "off"
+    return f"{values.get('buildtype')}, -O{values.get('optimization')}, asserts {asserts}"
 
 
 def interpreter_facts(found):
-    configure = found["configure"].replace("'", "")
+    optimized = "PGO" if "--enable-optimizations" in found["configure"] else "no PGO"
     kind = [k for k, on in (("debug", found["debug"]), ("free-threaded", found["free_threaded"])) if on]
     return {
         "Python": f"CPython {found['python']} {' '.join(kind)} {found['compiler']}".replace("  ", " "),
-        "Python's build": f"{found['flags']}; "
-        f"{'PGO' if '--enable-optimizations' in configure else 'no PGO'}, {'LTO' if found['lto'] else 'no LTO'}",
+        "Python's build": f"{found['flags']}; {optimized}, {'LTO' if found['lto'] else 'no LTO'}",
         "ramet for Python": f"Meson build type {build_type(ROOT / 'build' / 'py-bench')}",
     }
 

@@ -10,7 +10,7 @@ NEARLY = 1.3
 
 @dataclass(frozen=True)
 class Goal:
-    """median of (bench, who) <= limit x median of (bench or `base`, against) + plus; against "": a plain number."""
+    """median of (bench, who) <= limit x median of (base or bench, against) + plus; against "": <= limit."""
 
     face: str
     bench: str
@@ -23,7 +23,7 @@ class Goal:
     def text(self):
         if not self.against:
             return f"<= {self.limit:,g}"
-        what = self.base or self.against
+        what = "beside" + self.base.split(" beside")[1] if self.base else self.against
         if self.plus:
             return f"<= {what} + {self.plus:g} ns"
         return f"<= {self.limit:g} x {what}"
@@ -86,13 +86,15 @@ def c_goals():
 
 
 def scale_goals():
-    """No operation costs more beside many things that stand still than beside none."""
+    """An operation costs no more beside very many things that stand still than beside the fewest, 1,000."""
     goals = []
     for face, who in ((r.PYTHON, "ramet"), (r.C, "ramet serialised")):
         for operation in ("yield", "message", "echo"):
-            base = r.scale_name(operation, 0, "")
-            for _kind, what, amount in r.scale_points()[1:]:
-                goals.append(Goal(face, r.scale_name(operation, amount, what), who, 1.0, who, base))
+            for kind, what in r.KINDS:
+                base = r.scale_name(operation, r.AMOUNTS[0], what)
+                for amount in r.AMOUNTS[1:]:
+                    bench = r.scale_name(operation, r.amount_of(kind, amount), what)
+                    goals.append(Goal(face, bench, who, 1.0, who, base))
     return goals
 
 

@@ -1,5 +1,5 @@
-"""Turns samples into what is read: tables of medians and of ratios, the goals and how they came out, results.json,
-report.txt and the drawings."""
+"""Turns samples into what is read: tables of medians and of ratios, the goals and how they came out,
+results.json, report.txt and the drawings."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,7 @@ import rows as r
 import svg
 
 DASH = "-"
+FACES = {r.PYTHON: "Python", r.C: "C"}
 FACE_TITLES = {
     r.PYTHON: "Python face: ramet and its peers on one interpreter, and Go doing the same in Go",
     r.C: "C face: libramet and its peers",
@@ -17,10 +18,10 @@ FACE_TITLES = {
 
 def show(value, unit):
     """A value with three significant digits, in the unit that reads best."""
-    if unit == "ns" and value >= 1e6:
-        return f"{value / 1e6:,.3g} ms"
-    if unit in ("ns", "us") and value >= 1e3:
-        return f"{value / 1e3:,.3g} {'us' if unit == 'ns' else 'ms'}" if value < 1e6 else f"{value / 1e6:,.3g} s"
+    if unit == "ns" and value >= 1e3:
+        value, unit = value / 1e3, "us"
+    if unit == "us" and value >= 1e3:
+        value, unit = value / 1e3, "ms"
     if unit == "1/s":
         return f"{value:,.0f}"
     if unit == "B":
@@ -33,8 +34,8 @@ def table(header, lines):
     widths = [max(len(str(line[i])) for line in [header, *lines]) for i in range(len(header))]
 
     def draw(line):
-        cells = [str(c).ljust(w) if i == 0 else str(c).rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
-        return "  ".join(cells).rstrip()
+        first, *rest = (str(c) for c in line)
+        return "  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]).rstrip()
 
     return "\n".join([draw(header), "  ".join("-" * w for w in widths), *map(draw, lines)])
 
@@ -91,7 +92,8 @@ class Report:
             parts.append(f"Medians{words}\n\n" + table(["", *who], lines))
             ratios = [self.ratio_line(face, f, who) for f in figures]
             if "Go" in who and len(who) > 1:
-                parts.append(f"Ratio to Go{words} (requests a second: more is better)\n\n" + table(["", *who], ratios))
+                more = " (of requests a second more is better)" if words else ""
+                parts.append(f"Ratio to Go{words}{more}\n\n" + table(["", *who], ratios))
         return parts
 
     def ratio_line(self, face, figure, who):
@@ -122,7 +124,8 @@ class Report:
                     f"{ours / value:.2f}" if ours is not None and value else DASH,
                 ]
             )
-        return table(["", "best peer", "its median", "to Go", "ramet", "to the best peer"], lines) if lines else ""
+        header = ["", "best peer", "its median", "to Go", "ramet", "to the best peer"]
+        return table(header, lines) if lines else ""
 
     def scale(self, face):
         """Rows: operation and what stands still; columns: how many."""
@@ -143,8 +146,9 @@ class Report:
         if not lines:
             return ""
         note = (
-            f"In parentheses: against nothing beside it. Echo is server CPU a request, 64 B x 64 connections.\n"
-            f"[n]: so many connections, not 100,000: RLIMIT_NOFILE is {r.DESCRIPTORS:,} here."
+            "In parentheses: against nothing beside it. Echo: server CPU a request, 64 B x 64 connections.\n"
+            f"[n]: so many connections, not 100,000: here RLIMIT_NOFILE is {r.DESCRIPTORS:,}, and there are "
+            f"{r.PORTS:,} ephemeral ports."
         )
         return table(["", "nothing", *(f"{a:,}" for a in r.AMOUNTS)], lines) + "\n" + note
 
@@ -158,8 +162,10 @@ class Report:
                 if g.face == face
             ]
             if lines:
-                words = "Python face" if face == r.PYTHON else "C face"
-                parts.append(f"Goals, {words}\n\n" + table(["", "who", "goal", "measured", "verdict"], lines))
+                parts.append(
+                    f"Goals, {FACES[face]} face\n\n"
+                    + table(["", "who", "goal", "measured", "verdict"], lines)
+                )
         count = {v: sum(x == v for _, _, x in judged) for v in (goals.MET, goals.NEAR, goals.MISSED)}
         if judged:
             parts.append("Goals: " + ", ".join(f"{n} {v}" for v, n in count.items()))
@@ -171,8 +177,12 @@ class Report:
         for (_face, row, who), why in self.missing.items():
             if why != "has no such thing":
                 reasons.setdefault((who, why), []).append(row)
-        lines = [f"- {who}: {why} ({', '.join(dict.fromkeys(rows))})" for (who, why), rows in reasons.items()]
-        return "\n".join(["Where a dash is not simply a thing that the peer has not:", *lines]) if lines else ""
+        lines = [f"- {who}: {why} ({'; '.join(dict.fromkeys(rows))})" for (who, why), rows in reasons.items()]
+        return (
+            "\n".join(["Dashes that stand for more than a thing that the peer has not:", *lines])
+            if lines
+            else ""
+        )
 
     def text(self, quick):
         parts = [self.head()]
@@ -185,26 +195,37 @@ class Report:
                 if face == r.PYTHON and self.best_peers():
                     parts.append("Against the best Python peer\n\n" + self.best_peers())
             if self.scale(face):
-                parts.append(f"Cost beside what stands still, {face} face\n\n" + self.scale(face))
+                parts.append(f"Cost beside what stands still, {FACES[face]} face\n\n" + self.scale(face))
         parts += [self.dashes(), self.goals()]
         return "\n\n".join(p for p in parts if p) + "\n"
 
     # ---- the drawings ----
 
+    def bar(self, face, figure, who, label=""):
+        value = self.median(face, figure.bench, who)
+        return label or who, value, show(value, figure.unit), who.startswith("ramet")
+
+    def charts(self, face, group):
+        """A chart a figure with a bar for everybody; of scale, a chart an operation with a bar for each amount."""
+        figures = [f for f in self.figures(face, group) if f.unit != "1/s"]  # there more is better
+        if group != "scale":
+            return [
+                (f.bench, f.unit, [self.bar(face, f, w) for w in self.contestants(face, [f])])
+                for f in figures
+            ]
+        charts = {}
+        for figure in figures:
+            operation, beside = figure.bench.split(" beside ")
+            who = self.contestants(face, [figure])[0]
+            charts.setdefault(f"{operation} beside", []).append(self.bar(face, figure, who, beside))
+        return [(name, name, bars) for name, bars in charts.items()]
+
     def draw(self, folder):
-        groups = dict.fromkeys(row.group for row in r.ROWS)
         for face in (r.PYTHON, r.C):
-            for group in groups:
-                figures = [f for f in self.figures(face, group) if f.bench.split(": ")[-1] != "requests a second"]
-                charts = []
-                for figure in figures:
-                    bars = [
-                        (w, self.median(face, figure.bench, w), show(self.median(face, figure.bench, w), figure.unit))
-                        for w in self.contestants(face, [figure])
-                    ]
-                    charts.append((figure.bench, bars))
+            for group in dict.fromkeys(row.group for row in r.ROWS):
+                charts = self.charts(face, group)
                 if charts:
-                    title = f"{group}, {face} face: less is better, logarithmic"
+                    title = f"{group}, {FACES[face]} face: less is better, a line is a factor of ten"
                     (folder / f"{face}-{group}.svg").write_text(svg.bars(title, charts))
 
 

@@ -70,7 +70,14 @@ PEERS = (
     Peer("asyncio streams", PYTHON, "python/peer_asyncio.py", "", ("--variant", "streams"), ECHO),
     Peer("asyncio protocols", PYTHON, "python/peer_asyncio.py", "", ("--variant", "protocols"), ECHO),
     Peer("uvloop streams", PYTHON, "python/peer_asyncio.py", "uvloop", ("--variant", "uvloop-streams"), ECHO),
-    Peer("uvloop protocols", PYTHON, "python/peer_asyncio.py", "uvloop", ("--variant", "uvloop-protocols"), ECHO),
+    Peer(
+        "uvloop protocols",
+        PYTHON,
+        "python/peer_asyncio.py",
+        "uvloop",
+        ("--variant", "uvloop-protocols"),
+        ECHO,
+    ),
     Peer("trio", PYTHON, "python/peer_trio.py", "trio"),
     Peer("threads", PYTHON, "python/peer_threads.py"),
     Peer("ramet serialised", C, "bench_ramet", "libramet"),
@@ -161,12 +168,21 @@ ROWS = [
 KINDS = (("parked", "parked goroutines"), ("sleepers", "pending timers"), ("conns", "open connections"))
 AMOUNTS = (1_000, 10_000, 100_000)
 NOTHING = "nothing"
-DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # the hard limit, which every sample is given
+
+
+def ephemeral_ports():
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as f:
+        low, high = map(int, f.read().split())
+    return high - low + 1
+
+
+PORTS = ephemeral_ports()
 
 
 def amount_of(kind, amount):
-    """Connections are bounded by the limit of descriptors, of which 200 are left for everything else."""
-    return min(amount, DESCRIPTORS - 200) if kind == "conns" else amount
+    """Connections are bounded by descriptors and by ports, of which some are left for everything else."""
+    return min(amount, DESCRIPTORS - 200, PORTS - 2000) if kind == "conns" else amount
 
 
 def scale_name(operation, amount, what):
@@ -187,9 +203,8 @@ def scale_rows():
                 args = () if kind == "conns" else args
                 figures = (Figure("cpu_ns", name, "ns"),)
             who = "^ramet( serialised)?$"
-            rows.append(
-                Row(name, row, figures, "scale", BOTH, args, echo=echo_of, who=who, together=f"scale {operation}")
-            )
+            more = {"echo": echo_of, "who": who, "together": f"scale {operation}"}
+            rows.append(Row(name, row, figures, "scale", BOTH, args, **more))
     return rows
 
 

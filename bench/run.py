@@ -3,8 +3,9 @@
 
     bench/run.py [--quick] [--runs N] [--only REGEX] [--who REGEX] [--face python|c] [--list]
 
-Samples are interleaved: every contestant of a row has its first sample before any has its second, beginning with
-another one each time. Each sample is a process of its own, pinned to one core. README.md says what each row does.
+Samples are interleaved: every contestant of a row has its first sample before any has its second, beginning
+with another one each time. Each sample is a process of its own, pinned to one core.
+README.md says what each row does.
 """
 
 import argparse
@@ -18,8 +19,6 @@ import environment as env
 import report
 import rows as r
 from sample import Failed, Skipped, take
-
-FACE_WORDS = {r.PYTHON: "Python", r.C: "C"}
 
 
 def arguments(argv):
@@ -131,7 +130,7 @@ class Run:
             values = self.samples.get((face, figure.bench, peer.name))
             label = figure.bench.split(" beside ")[-1] if row.together else peer.name
             parts.append(f"{label} {report.show(statistics.median(values), figure.unit) if values else '-'}")
-        env.say(f"[{FACE_WORDS[face]}] {name}: {', '.join(parts)}  ({seconds:.0f} s)")
+        env.say(f"[{report.FACES[face]}] {name}: {', '.join(parts)}  ({seconds:.0f} s)")
 
     def results(self):
         """results.json's list."""
@@ -154,7 +153,7 @@ class Run:
 
 def show_list(o):
     for face in o.faces:
-        print(f"{FACE_WORDS[face]} face: " + ", ".join(p.name for p in r.PEERS if p.face == face))
+        print(f"{report.FACES[face]} face: " + ", ".join(p.name for p in r.PEERS if p.face == face))
         for row in chosen_rows(o):
             if face in row.faces:
                 print(f"  {row.name}")
@@ -172,10 +171,11 @@ def main(argv=None):
         run.measure()
     except KeyboardInterrupt:
         env.say("bench: interrupted; this is what there is")
+    minutes = (time.monotonic() - began) / 60
     facts["run"] = (
-        f"{o.runs} samples of {o.seconds} s (echo {o.echo_seconds} s) each, {(time.monotonic() - began) / 60:.1f} minutes, "
-        + time.strftime("%Y-%m-%d %H:%M")
+        f"{o.runs} samples of {o.seconds} s (echo {o.echo_seconds} s) each, {minutes:.1f} minutes, "
     )
+    facts["run"] += time.strftime("%Y-%m-%d %H:%M")
     report.write(o.out, run.results(), run.missing, facts, here, quick=o.quick)
     return 0 if run.samples else 1
 

@@ -1,14 +1,16 @@
-"""Takes one sample: starts a contestant's program on its core, and for echo the load generator on another, and gives
-back the figures that it printed. Every process it starts is ended before it returns."""
+"""Takes one sample: starts a contestant's program on its core, and for echo the load generator on another,
+and gives back the figures that it printed. Every process it starts is ended before it returns."""
 
 import json
 import os
+import resource
 import select
 import subprocess
 import tempfile
 import time
 
 import environment as env
+from rows import DESCRIPTORS
 
 CORES = sorted(os.sched_getaffinity(0))
 
@@ -37,6 +39,12 @@ def environ():
     return {**kept, "GOMAXPROCS": "1"}
 
 
+def prepare(cores):
+    """In the new process, before its program: its cores, and as many descriptors as it may have."""
+    os.sched_setaffinity(0, cores)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+
+
 def start(argv, cores, stderr):
     return subprocess.Popen(
         argv,
@@ -46,7 +54,7 @@ def start(argv, cores, stderr):
         text=True,
         cwd=env.BUILD,
         env=environ(),
-        preexec_fn=lambda: os.sched_setaffinity(0, cores),
+        preexec_fn=lambda: prepare(cores),
     )
 
 

@@ -1,25 +1,28 @@
-/* blocking.c: the elastic pool of threads for calls that block, and the goroutine's side of such a call.
+/* blocking.c: the elastic pool of threads for calls that block, and the goroutine's side of such a
+ * call.
  *
- * One queue, first in first out, under a spin lock of a few instructions; the proc submits, threads take. A job
- * that is done is posted to the proc's inbox, and its `done` runs there.
+ * One queue, first in first out, under a spin lock of a few instructions; the proc submits, threads
+ * take. A job that is done is posted to the proc's inbox, and its `done` runs there.
  *
- * Invariant: while the queue is not empty, `coming` > 0 (a thread was woken or is being started, and
- * will look at the queue), or every thread that may exist is at work and will look when it is through.
- * One is enough: a thread that takes a job and leaves others behind sends for the next. So wake-ups follow
- * one another, as Go's do, and a burst of short jobs is done by few threads. Threads sleep on a futex of
- * their own, the last to fall asleep is woken first, and those below it reach their time to live.
+ * Invariant: while the queue is not empty, `coming` > 0 (a thread was woken or is being started,
+ * and will look at the queue), or every thread that may exist is at work and will look when it is
+ * through. One is enough: a thread that takes a job and leaves others behind sends for the next. So
+ * wake-ups follow one another, as Go's do, and a burst of short jobs is done by few threads.
+ * Threads sleep on a futex of their own, the last to fall asleep is woken first, and those below it
+ * reach their time to live.
  *
- * Spinning. A wake-up of a sleeping CPU takes 25 us on a virtual machine and often more, a hand-over between two
- * that spin 0.1. Both sides spin before they sleep (for at most `spin`) in a run of short calls: more than one CPU is
- * ours, and the last jobs, and what the proc did between one call's end and the next call, took less
- * than SHORT_NS. These two times are measured where no sleep is in them: with both sides asleep every call
- * would look long, and nobody would ever begin to spin. For the same reason a run begins with longer
- * spins: who wakes last must still find the other spinning. `credit` keeps a run alive over a long call or
- * a spin in vain now and then; when it is used up the run ends, and if it never was a good one, the
- * next takes twice as many short calls to begin (`need`): rare or long calls never spin, and a machine
- * whose CPUs are busy elsewhere is not burdened. The scheduler likes to put two threads that wake one
- * another on one CPU, where spinning is worst: a thread that finds itself on the proc's moves away.
- * The thread that spins (one at most) waits for `slot`, so that a hand-over takes no lock.
+ * Spinning. A wake-up of a sleeping CPU takes 25 us on a virtual machine and often more, a
+ * hand-over between two that spin 0.1. Both sides spin before they sleep (for at most `spin`) in a
+ * run of short calls: more than one CPU is ours, and the last jobs, and what the proc did between
+ * one call's end and the next call, took less than SHORT_NS. These two times are measured where no
+ * sleep is in them: with both sides asleep every call would look long, and nobody would ever begin
+ * to spin. For the same reason a run begins with longer spins: who wakes last must still find the
+ * other spinning. `credit` keeps a run alive over a long call or a spin in vain now and then; when
+ * it is used up the run ends, and if it never was a good one, the next takes twice as many short
+ * calls to begin (`need`): rare or long calls never spin, and a machine whose CPUs are busy
+ * elsewhere is not burdened. The scheduler likes to put two threads that wake one another on one
+ * CPU, where spinning is worst: a thread that finds itself on the proc's moves away. The thread
+ * that spins (one at most) waits for `slot`, so that a hand-over takes no lock.
  *
  * All but the threads' own functions: on the proc, or under the owner lock. */
 #include "blocking.h"
@@ -54,8 +57,8 @@ typedef struct pool_call pool_call;
 #define POOL_SPINNER ((rm_job *)1) /* in slot: a thread spins and will take what is put here */
 
 struct rm_pool {
-    /* atomics, handed to and fro by who spins: the spinner's next job; how long the last job took; how long to
-     * spin, 0 for not at all; whether a spin was in vain; the proc's CPU */
+    /* atomics, handed to and fro by who spins: the spinner's next job; how long the last job
+     * took; how long to spin, 0 for not at all; whether a spin was in vain; the proc's CPU */
     rm_job *slot __attribute__((aligned(64)));
     uint32_t took, spin, missed;
     int cpu;
@@ -95,7 +98,8 @@ enum pool_send { POOL_NOBODY, POOL_WAKE, POOL_START };
 
 static void *pool_main(void *pool);
 
-/* Under the lock, the queue not empty: decide who comes. What is decided is done by pool_send, unlocked. */
+/* Under the lock, the queue not empty: decide who comes. What is decided is done by pool_send,
+ * unlocked. */
 static enum pool_send pool_choose(struct rm_pool *pool, pool_thread **who) {
     if (pool->coming || pool->closing) return POOL_NOBODY;
     if (pool->sleepers) {
@@ -121,7 +125,7 @@ static int pool_start(struct rm_pool *pool) {
     if (pthread_attr_getstacksize(&attr, &size) || size < POOL_STACK_MIN)
         pthread_attr_setstacksize(&attr, POOL_STACK_MIN);
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old); /* inherited: no signal is ever handled on our threads */
+    pthread_sigmask(SIG_SETMASK, &all, &old); /* inherited: our threads handle no signal */
     int e = pthread_create(&t, &attr, pool_main, pool);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     pthread_attr_destroy(&attr);
@@ -156,9 +160,11 @@ static rm_job *pool_thread_spin(struct rm_pool *pool, int64_t now) {
     rm_job *job;
     for (unsigned i = 1; (job = rm_load_acq(&pool->slot)) == POOL_SPINNER; i++) {
         rm_pause();
-        if (i % 8 || (!rm_load(&pool->closing) && rm_now() - now < rm_load(&pool->spin))) continue;
+        if (i % 8) continue;
+        bool called = rm_load(&pool->closing) || rm_load(&pool->queued); /* to the queue */
+        if (!called && rm_now() - now < rm_load(&pool->spin)) continue;
         if (!rm_cas(&pool->slot, POOL_SPINNER, NULL)) continue; /* given one at the last moment */
-        if (!rm_load(&pool->closing)) rm_store(&pool->missed, 1);
+        if (!called) rm_store(&pool->missed, 1);
         return NULL;
     }
     rm_store(&pool->slot, NULL);
@@ -179,8 +185,8 @@ static void pool_thread_work(struct rm_pool *pool, rm_job *job) {
     while (job) {
         int64_t began = rm_now();
         job->work(job);
-        /* offer to spin before the proc hears of the end: the next call may come before we get to it, and
-         * would wake another thread */
+        /* offer to spin before the proc hears of the end: the next call may come before we get
+         * to it, and would wake another thread */
         bool spin = rm_load(&pool->spin) && !rm_load(&pool->queued) && !rm_load(&pool->slot) &&
                     rm_cas(&pool->slot, NULL, POOL_SPINNER);
         rm_post_to(job->p, &job->post); /* job is not ours any more */
@@ -251,8 +257,8 @@ static void *pool_main(void *arg) {
 
 /* ------------------------------------------------------------------ the proc's side ---- */
 
-/* Freed by whoever is last: `done`, or the goroutine if it saw `finished`. What the thread touches is one cache
- * line. */
+/* Freed by whoever is last: `done`, or the goroutine if it saw `finished`. What the thread
+ * touches is one cache line. */
 struct pool_call {
     rm_job job __attribute__((aligned(64)));
     void *(*fn)(void *);
@@ -305,6 +311,7 @@ int rm_pool_init(rm_rt *rt, unsigned max_threads) {
 void rm_pool_set_max(rm_rt *rt, unsigned n) {
     struct rm_pool *pool = rt->pool;
     pool_thread *who;
+    if (!pool) return;
     rm_shared_take(&pool->lock);
     pool->max = n ? n : 1;
     enum pool_send how = pool->first ? pool_choose(pool, &who) : POOL_NOBODY;
@@ -314,7 +321,8 @@ void rm_pool_set_max(rm_rt *rt, unsigned n) {
 
 static bool pool_many_cpus(void) {
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set)) return sysconf(_SC_NPROCESSORS_ONLN) > 1; /* > 1024 CPUs */
+    if (sched_getaffinity(0, sizeof set, &set)) /* a machine of more than 1024 */
+        return sysconf(_SC_NPROCESSORS_ONLN) > 1;
     return CPU_COUNT(&set) > 1;
 }
 
@@ -322,7 +330,8 @@ static bool pool_many_cpus(void) {
 static void pool_gauge(struct rm_pool *pool) {
     bool missed = rm_load(&pool->missed);
     if (rm_unlikely(missed)) rm_store(&pool->missed, 0);
-    bool is_short = rm_load(&pool->took) < POOL_SHORT_NS && rm_now() - pool->done_at < POOL_SHORT_NS;
+    bool is_short =
+        rm_load(&pool->took) < POOL_SHORT_NS && rm_now() - pool->done_at < POOL_SHORT_NS;
     if (!pool->credit) {
         pool->in_a_row = is_short ? pool->in_a_row + 1 : 0;
         if (pool->in_a_row >= pool->need) {
@@ -336,7 +345,10 @@ static void pool_gauge(struct rm_pool *pool) {
         else
             pool->good = true;
     } else if (!(pool->credit /= 2)) {
-        pool->need = pool->good ? POOL_NEED_MIN : pool->need < POOL_NEED_MAX ? pool->need * 2 : pool->need;
+        if (pool->good)
+            pool->need = POOL_NEED_MIN;
+        else if (pool->need < POOL_NEED_MAX)
+            pool->need *= 2;
     }
     uint32_t spin = !pool->credit ? 0 : pool->good ? RM_SPIN_NS : POOL_SPIN_FIRST_NS;
     if (spin != rm_load(&pool->spin)) rm_store(&pool->spin, spin);
@@ -355,11 +367,14 @@ static void pool_posted(rm_p *p, rm_post *post) {
 int rm_pool_submit(rm_rt *rt, rm_job *job) {
     struct rm_pool *pool = rt->pool;
     pool_thread *who;
+    if (!pool || pool->closing) return -EAGAIN;
     pool_gauge(pool);
     job->post.next = NULL;
     job->post.fn = pool_posted;
     pool->inflight++;
-    if (rm_load(&pool->slot) == POOL_SPINNER && rm_cas(&pool->slot, POOL_SPINNER, job)) return 0;
+    if (!rm_load(&pool->queued) && rm_load(&pool->slot) == POOL_SPINNER &&
+        rm_cas(&pool->slot, POOL_SPINNER, job))
+        return 0;
     rm_shared_take(&pool->lock);
     if (pool->first)
         pool->last->next = &job->post;
@@ -383,10 +398,12 @@ int rm_pool_submit(rm_rt *rt, rm_job *job) {
     return e;
 }
 
-uint32_t rm_pool_inflight(const rm_rt *rt) { return rt->pool->inflight; }
+uint32_t rm_pool_inflight(const rm_rt *rt) { return rt->pool ? rt->pool->inflight : 0; }
 
 void rm_pool_stats(const rm_rt *rt, ramet_stats *out) {
     struct rm_pool *pool = rt->pool;
+    out->pool_threads = out->pool_idle = out->pool_queued = 0;
+    if (!pool) return;
     rm_shared_take(&pool->lock);
     out->pool_threads = pool->threads;
     out->pool_idle = pool->asleep;
@@ -455,7 +472,8 @@ int rm_pool_fini(rm_rt *rt, int64_t ns, bool child_of_fork) {
         posts = next;
     }
     *tail = NULL;
-    if (others && !rm_cas(&rt->p.inbox, NULL, others)) rm_assert(!"nobody posts to a runtime that ends");
+    if (others && !rm_cas(&rt->p.inbox, NULL, others))
+        rm_assert(!"nobody posts to a runtime that ends");
     if (rm_load_acq(&pool->threads)) return -ETIMEDOUT;
     rm_shared_take(&pool->lock);
     bool join = pool->has_ended;
@@ -492,13 +510,14 @@ static void pool_call_here(rm_rt *rt, void *(*fn)(void *), void *arg, void **res
     if (result) *result = r;
 }
 
-int rm_blocking_until(rm_rt *rt, rm_g *g, void *(*fn)(void *), void *arg, void **result, int64_t deadline,
-                      void (*drop)(void *)) {
+int rm_blocking_until(rm_rt *rt, rm_g *g, void *(*fn)(void *), void *arg, void **result,
+                      int64_t deadline, void (*drop)(void *)) {
     int e = rm_check_cancel(g);
     if (!e && g->flags & RM_GF_FOREIGN) {
         pool_call_here(rt, fn, arg, result);
         return 0;
     }
+    if (!e && !rt->pool) e = -EAGAIN;
     pool_call *c = e ? NULL : pool_call_alloc(rt->pool);
     if (c) {
         *c = (pool_call){.job = {.work = pool_call_work, .done = pool_call_done, .p = &rt->p},

@@ -1,20 +1,21 @@
 /* net.c: connections and listeners: the system calls, tried first and waited for on EAGAIN.
  *
- * Reading without a needless call. A TCP read that returned less than was asked for has emptied the socket: what
- * comes later is an edge. So the next read does not try but waits for the edge at once, unless one
- * has come (ready) or the peer has ended, failed or sent urgent data (hup: a read stops short at its mark). A
- * server that reads requests so makes one read and one write a request. Only TCP: a read of a
- * Unix socket also stops short where descriptors were passed. A write is alike: if TCP took less than
- * all, it is full. The descriptor enters the poller at the first wait, which reports what is ready already as an
- * edge: nothing is lost by having come late, and a connection that never waits is never registered.
+ * Reading without a needless call. A TCP read that returned less than was asked for has emptied the
+ * socket: what comes later is an edge. So the next read does not try but waits for the edge at
+ * once, unless one has come (ready) or the peer has ended, failed or sent urgent data (hup: a read
+ * stops short at its mark). A server that reads requests so makes one read and one write a request.
+ * Only TCP: a read of a Unix socket also stops short where descriptors were passed. A write is
+ * alike: if TCP took less than all, it is full. The descriptor enters the poller at the first wait,
+ * which reports what is ready already as an edge: nothing is lost by having come late, and a
+ * connection that never waits is never registered.
  *
- * Turns. One goroutine at a time reads, one writes; the others queue, first in first out, and the turn is
- * handed over, so that the bytes of two writes do not mix and one edge that stands for several
- * connections serves all who accept.
+ * Turns. One goroutine at a time reads, one writes; the others queue, first in first out, and the
+ * turn is handed over, so that the bytes of two writes do not mix and one edge that stands for
+ * several connections serves all who accept.
  *
- * Closing. The poller forgets the descriptor, all waiters are woken, and only then it is closed; they find
- * fd < 0 and touch nothing but the rm_conn, which their reference keeps. After a wait everything is
- * looked at anew. */
+ * Closing. The poller forgets the descriptor, all waiters are woken, and only then it is closed;
+ * they find fd < 0 and touch nothing but the rm_conn, which their reference keeps. After a wait
+ * everything is looked at anew. */
 #include "net.h"
 
 #include <fcntl.h>
@@ -90,7 +91,7 @@ int rm_conn_detach(rm_conn *c) {
 int rm_conn_close(rm_conn *c) {
     int fd = rm_conn_detach(c);
     if (fd < 0) return fd;
-    if (c->path && c->pid == c->rt->pid) unlink(c->path); /* not in a forked child: it is the parent's */
+    if (c->path && c->pid == (int)getpid()) unlink(c->path); /* a forked child's is the parent's */
     free(c->path);
     c->path = NULL;
     close(fd); /* Linux closes whatever it returns */
@@ -119,20 +120,33 @@ static void conn_end(rm_conn *c, int dir) {
     rm_conn_unref(c);
 }
 
+/* A connection outlives the runtime it was used in, and a fork: nobody who waited there is left. */
+static rm_noinline void conn_adopt(rm_conn *c, rm_rt *rt) {
+    if (c->pd && (c->rt != rt || !c->pd->rt)) {
+        if (!c->pd->rt) rm_pd_close(c->pd);
+        c->pd = NULL; /* if it is in another poller, which is not to be touched, it is forgotten */
+    }
+    if (c->pid != rt->pid) {
+        free(c->path);
+        c->path = NULL;
+    }
+    c->rt = rt;
+    c->pid = rt->pid;
+    c->drained = false;
+    c->busy[0] = c->busy[1] = false;
+    c->turn[0] = c->turn[1] = (rm_waitq){NULL, NULL};
+}
+
 /* Begin a call: a reference and the turn. */
 static int conn_begin(rm_conn *c, rm_g *g, int dir, int64_t deadline) {
     int e = rm_check_cancel(g);
     if (e) return e;
     if (rm_unlikely(c->fd < 0)) return -EBADF;
     c->refs++;
-    if (rm_unlikely(g->p && rm_load(&g->p->attention)) && (e = rm_yield(g))) goto fail; /* never starve the rest */
-    if (rm_unlikely(c->pid != c->rt->pid)) {
-        c->pid = c->rt->pid;
-        c->busy[0] = c->busy[1] = false;
-        c->turn[0] = c->turn[1] = (rm_waitq){NULL, NULL};
-        free(c->path);
-        c->path = NULL;
-    }
+    /* who always finds data never parks: let the loop look at the rest */
+    if (rm_unlikely(g->p && rm_load(&g->p->attention)) && (e = rm_yield(g))) goto fail;
+    rm_rt *rt = rm_likely(g->p != NULL) ? g->p->rt : rm_m_self()->rt;
+    if (rm_unlikely(c->rt != rt || c->pid != rt->pid || (c->pd && !c->pd->rt))) conn_adopt(c, rt);
     if (rm_unlikely(c->busy[dir]) && (e = conn_turn_wait(c, g, dir, deadline))) goto fail;
     c->busy[dir] = true;
     e = -ECONNABORTED;
@@ -206,7 +220,8 @@ ssize_t rm_conn_read(rm_conn *c, rm_g *g, void *buf, size_t n, int64_t deadline)
     return r;
 }
 
-ssize_t rm_conn_write(rm_conn *c, rm_g *g, const void *buf, size_t n, int64_t deadline, size_t *written) {
+ssize_t rm_conn_write(rm_conn *c, rm_g *g, const void *buf, size_t n, int64_t deadline,
+                      size_t *written) {
     size_t done = 0;
     ssize_t r = conn_begin(c, g, RM_NP_WRITE, deadline);
     if (rm_unlikely(r)) {
@@ -317,8 +332,8 @@ static int conn_socket(const struct sockaddr *sa, int type, bool *tcp) {
     return fd;
 }
 
-int rm_conn_listen_sa(rm_rt *rt, const struct sockaddr *sa, socklen_t len, int type, int backlog, bool v6only,
-                      rm_conn **out) {
+int rm_conn_listen_sa(rm_rt *rt, const struct sockaddr *sa, socklen_t len, int type, int backlog,
+                      bool v6only, rm_conn **out) {
     bool tcp;
     int fd = conn_socket(sa, type, &tcp), one = 1, only = v6only, e;
     if (fd < 0) return fd;
@@ -335,7 +350,8 @@ int rm_conn_listen_sa(rm_rt *rt, const struct sockaddr *sa, socklen_t len, int t
 
 /* ------------------------------------------------------------------ connecting ---- */
 
-int rm_conn_connect_to(rm_conn *c, rm_g *g, const struct sockaddr *sa, socklen_t len, int64_t deadline) {
+int rm_conn_connect_to(rm_conn *c, rm_g *g, const struct sockaddr *sa, socklen_t len,
+                       int64_t deadline) {
     int e = conn_begin(c, g, RM_NP_WRITE, deadline);
     if (e) return e;
     bool begun = false;
@@ -345,12 +361,14 @@ int rm_conn_connect_to(rm_conn *c, rm_g *g, const struct sockaddr *sa, socklen_t
         if (c->pd) /* what a socket not yet connected had reported: hung up, writable */
             c->pd->hup = c->pd->ready[RM_NP_READ] = c->pd->ready[RM_NP_WRITE] = false;
         if (e == -EINPROGRESS || e == -EALREADY || e == -EINTR) {
-            /* after the edge connect tells how it went: Linux answers the second call with the outcome */
+            /* after the edge connect tells how it went: Linux answers the second call with the
+             * outcome */
             begun = true;
             if (deadline == RAMET_POLL || (e = conn_wait(c, g, RM_NP_WRITE, deadline))) break;
         } else if (e == -EAGAIN && sa->sa_family == AF_UNIX && deadline != RAMET_POLL) {
             /* a Unix listener's queue is full, and nothing tells when it is not */
-            int64_t until = deadline < c->deadline[RM_NP_WRITE] ? deadline : c->deadline[RM_NP_WRITE];
+            int64_t until = c->deadline[RM_NP_WRITE];
+            if (deadline < until) until = deadline;
             int64_t left = until == RM_FOREVER ? RM_FOREVER : until - rm_now();
             e = left <= 0 ? -ETIMEDOUT : rm_sleep(g, pause < left ? pause : left);
             if (!e && c->fd < 0) e = -ECONNABORTED;
@@ -365,8 +383,8 @@ int rm_conn_connect_to(rm_conn *c, rm_g *g, const struct sockaddr *sa, socklen_t
     return e;
 }
 
-int rm_conn_connect(rm_rt *rt, rm_g *g, const struct sockaddr *sa, socklen_t len, int type, int64_t deadline,
-                    rm_conn **out) {
+int rm_conn_connect(rm_rt *rt, rm_g *g, const struct sockaddr *sa, socklen_t len, int type,
+                    int64_t deadline, rm_conn **out) {
     bool tcp;
     rm_conn *c;
     int fd = conn_socket(sa, type, &tcp);

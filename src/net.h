@@ -12,7 +12,7 @@
 typedef struct rm_conn {
     int fd;              /* -1 once closed */
     uint32_t refs;
-    rm_rt *rt;
+    rm_rt *rt;           /* where it was used last; it may have ended since */
     rm_pd *pd;           /* NULL until somebody had to wait */
     int64_t deadline[2]; /* sticky, by direction */
     bool busy[2];        /* somebody has his turn in this direction: writes do not mix */
@@ -24,45 +24,53 @@ typedef struct rm_conn {
     char *path;          /* a listener's file, to be unlinked; or NULL */
 } rm_conn;
 
-/* Take over fd: made non-blocking, closed with the last reference. 0, -ENOMEM, -EBADF: it stays the caller's. */
+/* Take over fd: made non-blocking, closed with the last reference. 0, -ENOMEM, -EBADF: it stays
+ * the caller's. */
 int rm_conn_from_fd(rm_rt *rt, int fd, bool listener, rm_conn **out);
 /* A new socket (type: SOCK_STREAM ...), connected to or listening on sa. */
-int rm_conn_connect(rm_rt *rt, rm_g *g, const struct sockaddr *sa, socklen_t len, int type, int64_t deadline,
-                    rm_conn **out);
-int rm_conn_listen_sa(rm_rt *rt, const struct sockaddr *sa, socklen_t len, int type, int backlog, bool v6only,
-                      rm_conn **out);
+int rm_conn_connect(rm_rt *rt, rm_g *g, const struct sockaddr *sa, socklen_t len, int type,
+                    int64_t deadline, rm_conn **out);
+int rm_conn_listen_sa(rm_rt *rt, const struct sockaddr *sa, socklen_t len, int type, int backlog,
+                      bool v6only, rm_conn **out);
 /* The backlog of a listener when none is given: what the system allows. */
 int rm_net_backlog(void);
 
 void rm_conn_ref(rm_conn *c);
 void rm_conn_unref(rm_conn *c); /* the last one closes */
-/* Close; whoever waits gets -ECONNABORTED, whoever comes later -EBADF. The reference stays. 0, -EBADF. */
+/* Close; whoever waits gets -ECONNABORTED, whoever comes later -EBADF. The reference stays. 0,
+ * -EBADF. */
 int rm_conn_close(rm_conn *c);
 /* The same, but the descriptor is the caller's from now on: it, or -EBADF. */
 int rm_conn_detach(rm_conn *c);
 
-/* Connect a socket that rm_conn_from_fd made. With RAMET_POLL: -EINPROGRESS, and a later call has the outcome. */
-int rm_conn_connect_to(rm_conn *c, rm_g *g, const struct sockaddr *sa, socklen_t len, int64_t deadline);
+/* Connect a socket that rm_conn_from_fd made. With RAMET_POLL: -EINPROGRESS, and a later call
+ * has the outcome. */
+int rm_conn_connect_to(rm_conn *c, rm_g *g, const struct sockaddr *sa, socklen_t len,
+                       int64_t deadline);
 /* A connection, or its descriptor, non-blocking; sa and len (may be NULL) as accept(2). */
 int rm_conn_accept(rm_conn *l, rm_g *g, int64_t deadline, rm_conn **out);
 int rm_conn_accept_fd(rm_conn *l, rm_g *g, int64_t deadline, struct sockaddr *sa, socklen_t *len);
 /* Bytes read, 0 at the end; n. *written (may be NULL) is set also when a write fails part way. */
 ssize_t rm_conn_read(rm_conn *c, rm_g *g, void *buf, size_t n, int64_t deadline);
-ssize_t rm_conn_write(rm_conn *c, rm_g *g, const void *buf, size_t n, int64_t deadline, size_t *written);
-/* Any other call of a direction: op(fd, arg) until it does not return -EAGAIN. Its turn is held meanwhile. */
+ssize_t rm_conn_write(rm_conn *c, rm_g *g, const void *buf, size_t n, int64_t deadline,
+                      size_t *written);
+/* Any other call of a direction: op(fd, arg) until it does not return -EAGAIN. Its turn is held
+ * meanwhile. */
 typedef ssize_t (*rm_conn_op)(int fd, void *arg);
 ssize_t rm_conn_io(rm_conn *c, rm_g *g, int dir, rm_conn_op op, void *arg, int64_t deadline);
 
 int rm_conn_shutdown(rm_conn *c, int how); /* SHUT_RD, SHUT_WR, SHUT_RDWR */
-/* Sticky deadline of a direction (RM_NP_READ or RM_NP_WRITE): one that has passed makes every call fail with
- * -ETIMEDOUT, also if it could proceed, until it is set anew; RM_FOREVER clears. */
+/* Sticky deadline of a direction (RM_NP_READ or RM_NP_WRITE): one that has passed makes every
+ * call fail with -ETIMEDOUT, also if it could proceed, until it is set anew; RM_FOREVER clears. */
 void rm_conn_set_deadline(rm_conn *c, int dir, int64_t when);
 int rm_conn_local(const rm_conn *c, struct sockaddr *sa, socklen_t *len);
 int rm_conn_remote(const rm_conn *c, struct sockaddr *sa, socklen_t *len);
 
 /* net_addr.c: as ramet_dial and ramet_listen. */
-int rm_net_dial(rm_rt *rt, rm_g *g, const char *network, const char *address, int64_t deadline, rm_conn **out);
-int rm_net_listen(rm_rt *rt, rm_g *g, const char *network, const char *address, int backlog, rm_conn **out);
+int rm_net_dial(rm_rt *rt, rm_g *g, const char *network, const char *address, int64_t deadline,
+                rm_conn **out);
+int rm_net_listen(rm_rt *rt, rm_g *g, const char *network, const char *address, int backlog,
+                  rm_conn **out);
 
 #if RM_DEBUG
 extern struct rm_net_counts {

@@ -1,8 +1,10 @@
-/* net_addr.c: from a text to a connection or listener: "host:port", "[v6%zone]:port", ":port", unix paths.
+/* net_addr.c: from a text to a connection or listener: "host:port", "[v6%zone]:port", ":port", unix
+ * paths.
  *
- * What is numeric is parsed here and now; names, of hosts and services, are asked of getaddrinfo on a pool
- * thread. Dialling tries every address in the order that getaddrinfo gave (RFC 6724), each with its share of
- * the time that is left, as Go's dialSerial; the first error is the one reported. */
+ * What is numeric is parsed here and now; names, of hosts and services, are asked of getaddrinfo
+ * on a pool thread. Dialling tries every address in the order that getaddrinfo gave (RFC 6724),
+ * each with its share of the time that is left, as Go's dialSerial; the first error is the one
+ * reported. */
 #include <arpa/inet.h>
 #include <net/if.h>
 #include <netdb.h>
@@ -12,7 +14,7 @@
 #include "blocking.h"
 #include "net.h"
 
-#define DIAL_SHARE_MIN (2 * RAMET_SECOND) /* of the time left, whatever number of addresses there is */
+#define DIAL_SHARE_MIN (2 * RAMET_SECOND) /* of the time left, however many addresses there are */
 
 typedef struct net_addr {
     socklen_t len;
@@ -63,12 +65,14 @@ static int net_parse_host_port(net_lookup *q, const char *s) {
         colon = end + 1;
     } else {
         colon = end = strrchr(s, ':');
-        if (!colon || memchr(s, ':', (size_t)(colon - s))) return -EINVAL; /* "::1:80" is ambiguous */
+        /* "::1:80" is ambiguous */
+        if (!colon || memchr(s, ':', (size_t)(colon - s))) return -EINVAL;
     }
     if (memchr(host, '[', (size_t)(end - host)) || memchr(host, ']', (size_t)(end - host)) ||
         strpbrk(colon + 1, "[]:"))
         return -EINVAL;
-    if ((size_t)(end - host) >= sizeof q->host || strlen(colon + 1) >= sizeof q->service) return -EINVAL;
+    if ((size_t)(end - host) >= sizeof q->host || strlen(colon + 1) >= sizeof q->service)
+        return -EINVAL;
     memcpy(q->host, host, (size_t)(end - host));
     strcpy(q->service, colon + 1);
     if (q->service[strspn(q->service, "0123456789")]) {
@@ -103,7 +107,7 @@ static int net_parse_numeric(net_lookup *q) {
     if (q->port < 0) return 1;
     q->addrs = rm_malloc(2 * sizeof *q->addrs);
     if (!q->addrs) return -ENOMEM;
-    if (!q->host[0]) { /* listen: every interface, IPv6 first, for it can take both; dial: this machine */
+    if (!q->host[0]) { /* listen: all interfaces, IPv6 first, for both; dial: this machine */
         bool v4 = q->family != AF_INET6, v6 = q->family != AF_INET;
         if (q->listen) {
             if (v6) net_add_v6(q, in6addr_any, 0);
@@ -196,8 +200,8 @@ static void net_lookup_free(void *arg) {
 }
 
 /* 0 and *out, which net_lookup_free frees; or -errno. */
-static int net_resolve(rm_rt *rt, rm_g *g, const char *network, const char *address, bool listen, int64_t deadline,
-                   net_lookup **out) {
+static int net_resolve(rm_rt *rt, rm_g *g, const char *network, const char *address, bool listen,
+                       int64_t deadline, net_lookup **out) {
     if (!network || !address) return -EINVAL;
     bool local = !strcmp(network, "unix");
     int family = local                      ? AF_UNIX
@@ -225,8 +229,8 @@ static int net_resolve(rm_rt *rt, rm_g *g, const char *network, const char *addr
 
 /* ------------------------------------------------------------------ dial and listen ---- */
 
-/* Two ends of a connection that met in one socket: a dialled port of this machine was ephemeral, free, and chosen
- * as our own (Go's selfConnect). */
+/* Two ends of a connection that met in one socket: a dialled port of this machine was ephemeral,
+ * free, and chosen as our own (Go's selfConnect). */
 static bool net_met_itself(const rm_conn *c) {
     net_addr a, b;
     memset(&a, 0, sizeof a);
@@ -236,7 +240,8 @@ static bool net_met_itself(const rm_conn *c) {
     return a.len == b.len && !memcmp(&a.sa, &b.sa, a.len);
 }
 
-int rm_net_dial(rm_rt *rt, rm_g *g, const char *network, const char *address, int64_t deadline, rm_conn **out) {
+int rm_net_dial(rm_rt *rt, rm_g *g, const char *network, const char *address, int64_t deadline,
+                rm_conn **out) {
     net_lookup *q;
     int e = rm_check_cancel(g);
     if (!e) e = net_resolve(rt, g, network, address, false, deadline, &q);
@@ -263,7 +268,8 @@ int rm_net_dial(rm_rt *rt, rm_g *g, const char *network, const char *address, in
     return e == 0 || e == -ECANCELED ? e : first;
 }
 
-int rm_net_listen(rm_rt *rt, rm_g *g, const char *network, const char *address, int backlog, rm_conn **out) {
+int rm_net_listen(rm_rt *rt, rm_g *g, const char *network, const char *address, int backlog,
+                  rm_conn **out) {
     net_lookup *q;
     int e = rm_check_cancel(g);
     if (!e) e = net_resolve(rt, g, network, address, true, RM_FOREVER, &q);

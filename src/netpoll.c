@@ -1,32 +1,36 @@
-/* netpoll.c: waiting for descriptors, above the platform's six functions (netpoll_os.h): descriptors of
- * ours, and the poll itself. netpoll_user.c has those of the user.
+/* netpoll.c: waiting for descriptors, above the platform's six functions (netpoll_os.h):
+ * descriptors of ours, and the poll itself. netpoll_user.c has those of the user.
  *
  * Two kinds of descriptor.
  *
- * Ours (rm_pd): we close it, so that it is deleted from the poller first. Registered once for both directions,
- * edge-triggered: no system call a wait. The caller clears ready[dir], tries its system call, and waits
- * on EAGAIN; an edge that comes in between has set ready[dir] again or is still in the poller. Everybody who
- * waits for a direction is woken by an edge (one edge may stand for several connections to accept).
+ * Ours (rm_pd): we close it, so that it is deleted from the poller first. Registered once for both
+ * directions, edge-triggered: no system call a wait. The caller clears ready[dir], tries its system
+ * call, and waits on EAGAIN; an edge that comes in between has set ready[dir] again or is still in
+ * the poller. Everybody who waits for a direction is woken by an edge (one edge may stand for
+ * several connections to accept).
  *
- * The user's (rm_watch): may be closed, or closed and opened as something else, at any time, and closing
- * takes it out of the poller without a word. Such a descriptor is polled first and then armed for
- * one event (EPOLLONESHOT), which puts it under a tag of number and seq that outlives nothing: an event of
- * a file that has lost its number finds another seq, or nobody. All watches of one number share one
- * registration. If the number turns out to be another file when it is armed anew, or to be closed (which
- * is looked for before a sleep, at most once a second), those who watched the old one get -EBADF.
- * A descriptor that is both is told apart by the poller's EEXIST; its watches then live on the rm_pd's edges.
+ * The user's (rm_watch): may be closed, or closed and opened as something else, at any time, and
+ * closing takes it out of the poller without a word. Such a descriptor is polled first and then
+ * armed for one event (EPOLLONESHOT), which puts it under a tag of number and seq that outlives
+ * nothing: an event of a file that has lost its number finds another seq, or nobody. All watches of
+ * one number share one registration. If the number turns out to be another file when it is armed
+ * anew, or to be closed (which is looked for before a sleep, at most once a second), those who
+ * watched the old one get -EBADF. A descriptor that is both is told apart by the poller's EEXIST;
+ * its watches then live on the rm_pd's edges.
  *
- * Tags: 0 is the wake-up; the address of an rm_pd, 16-aligned, below 2^48; fd << 1 | 1; the upper 16 bits are
- * the seq of the record.
+ * Tags: 0 is the wake-up; the address of an rm_pd, 16-aligned, below 2^48; fd << 1 | 1; the upper
+ * 16 bits are the seq of the record.
  *
- * Sleeping. idle = 1, then a look at the inbox; who posts does it in the other order, and wakes us if it sees
- * idle. `wake` says whether a wake-up is under way, so that many posts cost one write; only its harvest
- * clears it. While the proc spins before it sleeps (RM_WAKE_SPIN) a waker only flips the word.
+ * Sleeping. idle = 1, then a look at the inbox; who posts does it in the other order, and wakes us
+ * if it sees idle. `wake` says whether a wake-up is under way, so that many posts cost one write;
+ * only its harvest clears it. While the proc spins before it sleeps (NP_WAKE_SPIN) a waker only
+ * flips the word.
  *
- * Signals. With hooks.signals a signal that comes between the hook's look and the sleep must not be slept
- * over. Swapping the mask around every sleep costs two system calls; so the first RM_MASK_NS of
- * a sleep are slept without, and only a sleep that outlasts them is entered with all signals blocked, the
- * poller putting the old mask in force. A signal in that window waits at most RM_MASK_NS.
+ * Signals. With hooks.signals a signal that comes between the hook's look and the sleep must not be
+ * slept over. Swapping the mask around every sleep costs two system calls; so the first RM_MASK_NS
+ * of a sleep are slept without, and only a sleep that outlasts them is entered with all signals
+ * blocked, the poller putting the old mask in force. A signal in that window waits at most
+ * RM_MASK_NS.
  *
  * All functions: on the proc, or under the owner lock, but rm_netpoll_wake and rm_netpoll_woken. */
 #include <pthread.h>
@@ -38,8 +42,8 @@
 #define RM_CHECK_NS 1000000000LL
 #define RM_PD_CHUNK 64
 
-enum { RM_WAKE_CLEAR = 0, RM_WAKE_SENT = 1, RM_WAKE_SPIN = 2 };
-enum { WAKE_AGAIN = -ERESTART }; /* wake_code: the deadline has changed, look at it */
+enum { NP_WAKE_CLEAR = 0, NP_WAKE_SENT = 1, NP_WAKE_SPIN = 2 };
+enum { NP_WAKE_AGAIN = -ERESTART }; /* wake_code: the deadline has changed, look at it */
 
 /* ------------------------------------------------------------------ records ---- */
 
@@ -140,7 +144,7 @@ void rm_netpoll_fini(rm_rt *rt, bool child_of_fork) {
         np->slots[i].user = NULL;
         free(u);
     }
-    np->wake = RM_WAKE_CLEAR;
+    np->wake = NP_WAKE_CLEAR;
     np->waiting = 0;
     if (child_of_fork) return;
     free(np->slots);
@@ -167,7 +171,7 @@ int rm_pd_open(rm_rt *rt, int fd, rm_pd **out) {
     pd->waiters[0] = pd->waiters[1] = (rm_waitq){NULL, NULL};
     pd->deadline[0] = pd->deadline[1] = RM_FOREVER;
     int e = rm_np_add(&np->os, fd, RM_NP_EDGE, pd_tag(pd));
-    if (e == -EEXIST && slot->user && slot->user->added) { /* was watched as a user's: ours from now on */
+    if (e == -EEXIST && slot->user && slot->user->added) { /* was the user's: ours from now on */
         slot->user->added = false;
         e = rm_np_add(&np->os, fd, RM_NP_EDGE | RM_NP_AGAIN, pd_tag(pd));
         pd->watched = true;
@@ -203,7 +207,8 @@ void rm_pd_close(rm_pd *pd) {
     if (pd->rt) {
         struct rm_netpoll *np = pd->rt->p.netpoll;
         rm_np_slot *slot = &np->slots[pd->fd];
-        /* if a user's watch is registered, fd was closed behind our back, and is another file now */
+        /* if a user's watch is registered, fd was closed behind our back, and is another file
+         * now */
         if (!slot->user || !slot->user->added) rm_np_del(&np->os, pd->fd);
         if (slot->pd == pd) slot->pd = NULL;
         rm_store(&np->fds, np->fds - 1);
@@ -235,7 +240,7 @@ int rm_pd_wait(rm_pd *pd, rm_g *g, int dir, int64_t deadline) {
         e = rm_park(g, dir == RM_NP_READ ? RM_R_IO_READ : RM_R_IO_WRITE, pd, until, NULL, NULL);
         if (s.queued) rm_waitq_remove(&pd->waiters[dir], &s);
         if (pd->closing) e = -ECONNABORTED;
-        if (e != WAKE_AGAIN) break;
+        if (e != NP_WAKE_AGAIN) break;
     }
     np->waiting--;
     if (--pd->users == 0 && pd->closing) pd_free(pd);
@@ -244,7 +249,7 @@ int rm_pd_wait(rm_pd *pd, rm_g *g, int dir, int64_t deadline) {
 
 void rm_pd_set_deadline(rm_pd *pd, int dir, int64_t when) {
     pd->deadline[dir] = when;
-    if (pd->rt) pd_wake(pd, dir, WAKE_AGAIN);
+    if (pd->rt) pd_wake(pd, dir, NP_WAKE_AGAIN);
 }
 
 static void pd_event(struct rm_netpoll *np, rm_pd *pd, unsigned what) {
@@ -274,7 +279,7 @@ static int np_harvest(struct rm_netpoll *np, int n) {
         uint16_t seq = (uint16_t)(tag >> 48);
         tag &= (UINT64_C(1) << 48) - 1;
         if (tag == RM_NP_WOKEN) {
-            rm_store_seq(&np->wake, RM_WAKE_CLEAR);
+            rm_store_seq(&np->wake, NP_WAKE_CLEAR);
         } else if (tag & 1) {
             rm_np_user *u = rm_np_user_of(np, (int)(tag >> 1));
             if (!u || !u->added || u->seq != seq) continue;
@@ -290,21 +295,22 @@ static int np_harvest(struct rm_netpoll *np, int n) {
     return handled;
 }
 
-/* Sleep once, owner lock given up. As rm_np_wait; 1 with RM_NP_WOKEN if a spin made the sleep needless. */
+/* Sleep once, owner lock given up. As rm_np_wait; 1 with RM_NP_WOKEN if a spin made the sleep
+ * needless. */
 static int np_sleep_once(rm_p *p, struct rm_netpoll *np, int64_t timeout, const sigset_t *mask) {
     rm_rt *rt = p->rt;
     int n = 0;
     if (rt->hooks.idle_enter) rt->hooks.idle_enter(rt);
     bool spun = false;
-    if (rm_pool_inflight(rt) && rm_cas(&np->wake, RM_WAKE_CLEAR, RM_WAKE_SPIN)) {
+    if (rm_pool_inflight(rt) && rm_cas(&np->wake, NP_WAKE_CLEAR, NP_WAKE_SPIN)) {
         int64_t began = rm_now(), until;
         if (__builtin_add_overflow(began, timeout, &until)) until = RM_FOREVER;
         rm_store(&p->idle, RM_IDLE_SPIN); /* who posts need not wake us now */
         spun = rm_pool_spin(rt, until);
         rm_store_seq(&p->idle, RM_IDLE_SLEEP);
         if (rm_load_seq(&p->inbox)) spun = true;
-        if (!rm_cas(&np->wake, RM_WAKE_SPIN, RM_WAKE_CLEAR)) { /* woken, without a write */
-            rm_store_seq(&np->wake, RM_WAKE_CLEAR);
+        if (!rm_cas(&np->wake, NP_WAKE_SPIN, NP_WAKE_CLEAR)) { /* woken, without a write */
+            rm_store_seq(&np->wake, NP_WAKE_CLEAR);
             spun = true;
         } else if (!spun && timeout != RM_FOREVER) {
             timeout -= rm_now() - began;
@@ -363,7 +369,7 @@ int rm_netpoll(rm_p *p, int64_t timeout) {
 
 void rm_netpoll_wake(rm_p *p) {
     struct rm_netpoll *np = p->netpoll;
-    if (rm_xchg(&np->wake, RM_WAKE_SENT) == RM_WAKE_CLEAR) rm_np_wake(&np->os);
+    if (rm_xchg(&np->wake, NP_WAKE_SENT) == NP_WAKE_CLEAR) rm_np_wake(&np->os);
 }
 
-bool rm_netpoll_woken(const rm_p *p) { return rm_load(&p->netpoll->wake) != RM_WAKE_SPIN; }
+bool rm_netpoll_woken(const rm_p *p) { return rm_load(&p->netpoll->wake) != NP_WAKE_SPIN; }

@@ -1,10 +1,11 @@
 /* netpoll_epoll.c: the poller of Linux: one epoll, one eventfd. See netpoll_os.h for the contract.
  *
- * The eventfd is registered edge-triggered and never read: every write is an edge of its own, and the
- * counter would take 2^64 wake-ups to fill. A wake-up so costs one write and no read.
+ * The eventfd is registered edge-triggered and never read: every write is an edge of its own, and
+ * the counter would take 2^64 wake-ups to fill. A wake-up so costs one write and no read.
  *
- * EPOLLPRI is in the persistent registration although nobody waits for urgent data: a read stops short at
- * the urgent mark with data behind it, and netpoll.c must know that a short read proves nothing then. */
+ * EPOLLPRI is in the persistent registration although nobody waits for urgent data: a read stops
+ * short at the urgent mark with data behind it, and netpoll.c must know that a short read proves
+ * nothing then. */
 #include "netpoll_os.h"
 
 #include <fcntl.h>
@@ -45,8 +46,8 @@ int rm_np_add(rm_np_os *os, int fd, unsigned how, uint64_t tag) {
     if (how & RM_NP_EDGE)
         ev.events = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET;
     else
-        ev.events = (how & RM_NP_IN ? EPOLLIN | EPOLLRDHUP : 0u) | (how & RM_NP_OUT ? EPOLLOUT : 0u) |
-                    (how & RM_NP_PRI ? EPOLLPRI : 0u) | EPOLLONESHOT;
+        ev.events = EPOLLONESHOT | (how & RM_NP_IN ? EPOLLIN | EPOLLRDHUP : 0u) |
+                    (how & RM_NP_OUT ? EPOLLOUT : 0u) | (how & RM_NP_PRI ? EPOLLPRI : 0u);
     int op = how & RM_NP_AGAIN ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
     return epoll_ctl(os->poller, op, fd, &ev) ? -errno : 0;
 }
@@ -56,20 +57,22 @@ void rm_np_del(rm_np_os *os, int fd) {
     epoll_ctl(os->poller, EPOLL_CTL_DEL, fd, &ev);
 }
 
-/* epoll_pwait2 where there is one, else epoll_pwait with milliseconds, rounded up: to wake early would
- * have the loop spin until the time has come. */
+/* epoll_pwait2 where there is one, else epoll_pwait with milliseconds, rounded up: to wake early
+ * would have the loop spin until the time has come. */
 static int epoll_ns(int fd, struct epoll_event *ev, int n, int64_t timeout, const sigset_t *mask) {
     static int no_pwait2; /* atomic */
     if (timeout == 0) return epoll_wait(fd, ev, n, 0);
     if (!rm_load(&no_pwait2)) {
         struct timespec ts = {timeout / 1000000000, timeout % 1000000000};
-        long r = syscall(SYS_epoll_pwait2, fd, ev, n, timeout == RM_FOREVER ? NULL : &ts, mask, (size_t)8);
+        long r = syscall(SYS_epoll_pwait2, fd, ev, n, timeout == RM_FOREVER ? NULL : &ts, mask,
+                         (size_t)8);
         /* EPERM: an old seccomp filter that does not know the call */
         if (r >= 0 || (errno != ENOSYS && errno != EPERM)) return (int)r;
         rm_store(&no_pwait2, 1);
     }
     int64_t ms = timeout / 1000000 + (timeout % 1000000 != 0);
-    return epoll_pwait(fd, ev, n, timeout == RM_FOREVER ? -1 : ms > INT32_MAX ? INT32_MAX : (int)ms, mask);
+    if (ms > INT32_MAX) ms = INT32_MAX;
+    return epoll_pwait(fd, ev, n, timeout == RM_FOREVER ? -1 : (int)ms, mask);
 }
 
 int rm_np_wait(rm_np_os *os, rm_np_event *events, int n, int64_t timeout, const sigset_t *mask) {

@@ -1,4 +1,5 @@
-/* netpoll_int.h: what netpoll.c and netpoll_user.c share. Private to the poller; netpoll.c tells the whole. */
+/* netpoll_int.h: what netpoll.c and netpoll_user.c share. Private to the poller; netpoll.c tells
+ * the whole. */
 #ifndef RM_NETPOLL_INT_H
 #define RM_NETPOLL_INT_H
 
@@ -20,7 +21,7 @@ typedef struct rm_np_slot {
 
 struct rm_netpoll {
     rm_np_os os;
-    uint32_t wake;    /* atomic: RM_WAKE_* */
+    uint32_t wake;    /* atomic: NP_WAKE_* */
     uint32_t waiting; /* goroutines in rm_pd_wait, armed watches */
     uint32_t fds;     /* rm_pds */
     rm_np_slot *slots; /* by descriptor number */

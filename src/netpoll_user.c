@@ -1,8 +1,10 @@
-/* netpoll_user.c: waiting for descriptors that are not ours: rm_watch, rm_fd_wait. netpoll.c has the rules.
+/* netpoll_user.c: waiting for descriptors that are not ours: rm_watch, rm_fd_wait. netpoll.c has
+ * the rules.
  *
- * Invariants: u is in rm_netpoll.users exactly while it has watches; every armed watch is counted in `waiting`;
- * if u has watches, either the poller has it armed (`added`) for at least their events, or they hang on
- * the edges of the rm_pd of the same file. Only the first waits for another arming after an event.
+ * Invariants: u is in rm_netpoll.users exactly while it has watches; every armed watch is counted
+ * in `waiting`; if u has watches, either the poller has it armed (`added`) for at least their
+ * events, or they hang on the edges of the rm_pd of the same file. Only the first waits for another
+ * arming after an event.
  *
  * All functions: on the proc, or under the owner lock. */
 #include <fcntl.h>
@@ -19,10 +21,11 @@ rm_inline unsigned user_os_events(int events) {
            (events & RM_FD_PRIORITY ? RM_NP_PRI : 0u);
 }
 
-/* What of `events` the poller's `what` makes ready; an error or the other end's end makes everything so. */
+/* What of `events` the poller's `what` makes ready; an error or the other end's end makes
+ * everything so. */
 static int user_ready(int events, unsigned what) {
-    int r = (what & (RM_NP_IN | RM_NP_HUP) ? RAMET_READABLE : 0) | (what & RM_NP_OUT ? RAMET_WRITABLE : 0) |
-            (what & RM_NP_PRI ? RM_FD_PRIORITY : 0);
+    int r = (what & (RM_NP_IN | RM_NP_HUP) ? RAMET_READABLE : 0) |
+            (what & RM_NP_OUT ? RAMET_WRITABLE : 0) | (what & RM_NP_PRI ? RM_FD_PRIORITY : 0);
     r &= events;
     return !r && what & RM_NP_ERR ? events : r;
 }
@@ -30,8 +33,9 @@ static int user_ready(int events, unsigned what) {
 /* Ask now: the events that are ready, 0, or -errno. */
 static int user_poll(int fd, int events) {
     struct pollfd pf = {.fd = fd};
-    pf.events = (short)((events & RAMET_READABLE ? POLLIN : 0) | (events & RAMET_WRITABLE ? POLLOUT : 0) |
-                        (events & RM_FD_PRIORITY ? POLLPRI : 0));
+    pf.events =
+        (short)((events & RAMET_READABLE ? POLLIN : 0) | (events & RAMET_WRITABLE ? POLLOUT : 0) |
+                (events & RM_FD_PRIORITY ? POLLPRI : 0));
     int r;
     do
         r = poll(&pf, 1, 0);
@@ -39,14 +43,15 @@ static int user_poll(int fd, int events) {
     if (r < 0) return -errno;
     if (r == 0) return 0;
     if (pf.revents & POLLNVAL) return -EBADF;
-    int what = (pf.revents & POLLIN ? RAMET_READABLE : 0) | (pf.revents & POLLOUT ? RAMET_WRITABLE : 0) |
+    int what = (pf.revents & (POLLIN | POLLHUP) ? RAMET_READABLE : 0) |
+               (pf.revents & POLLOUT ? RAMET_WRITABLE : 0) |
                (pf.revents & POLLPRI ? RM_FD_PRIORITY : 0);
-    if (pf.revents & POLLHUP) what |= RAMET_READABLE;
     what &= events;
-    return what ? what : events; /* an error, or the other end is gone: whatever is tried returns at once */
+    return what ? what : events; /* an error, or the other end is gone: nothing will block */
 }
 
-/* First off their list, then called: a callback may start and stop others, of the same descriptor too. */
+/* First off their list, then called: a callback may start and stop others, of the same
+ * descriptor too. */
 void rm_np_user_fire(struct rm_netpoll *np, rm_np_user *u, int error, unsigned what) {
     rm_list fired;
     rm_list_init(&fired);
@@ -68,11 +73,14 @@ void rm_np_user_fire(struct rm_netpoll *np, rm_np_user *u, int error, unsigned w
 
 rm_inline unsigned user_wanted(const rm_np_user *u) {
     unsigned want = 0;
-    rm_list_foreach(l, &u->watches) want |= user_os_events(rm_container_of(l, rm_watch, link)->events);
+    rm_list_foreach(l, &u->watches) {
+        want |= user_os_events(rm_container_of(l, rm_watch, link)->events);
+    }
     return want;
 }
 
-/* Have the poller report any of `want` once. 0; 1: always ready; -errno. May fire older watches with -EBADF. */
+/* Have the poller report any of `want` once. 0; 1: always ready; -errno. May fire older watches
+ * with -EBADF. */
 static int user_arm(struct rm_netpoll *np, rm_np_user *u, unsigned want) {
     int e;
     bool hung = !u->added && !rm_list_empty(&u->watches); /* on the edges of an rm_pd */
@@ -89,7 +97,8 @@ static int user_arm(struct rm_netpoll *np, rm_np_user *u, unsigned want) {
         np->slots[u->fd].pd->watched = true;
         return 0;
     }
-    /* EEXIST without an rm_pd: the file came back to its number (dup2), its old registration with it */
+    /* EEXIST without an rm_pd: the file came back to its number (dup2), its old registration
+     * with it */
     if (e == -EEXIST) e = rm_np_add(&np->os, u->fd, want | RM_NP_AGAIN, user_tag(u));
     if (e == 0) u->added = true;
     if (hung && e != -ENOMEM) rm_np_user_fire(np, u, -EBADF, 0); /* another file than the rm_pd's */
@@ -128,7 +137,8 @@ int rm_watch_start(rm_rt *rt, rm_watch *w) {
     return 0;
 }
 
-/* The registration stays armed: its event then finds nobody, which is cheaper than a system call here. */
+/* The registration stays armed: its event then finds nobody, which is cheaper than a system call
+ * here. */
 void rm_watch_stop(rm_rt *rt, rm_watch *w) {
     if (!w->armed) return;
     struct rm_netpoll *np = rt->p.netpoll;
@@ -183,12 +193,13 @@ int rm_fd_wait(rm_rt *rt, rm_g *g, int fd, int events, int64_t deadline) {
         return e ? e : -EAGAIN;
     }
     fd_waiter fw = {.w = {.fd = fd, .events = events, .fn = fd_waiter_fire}, .g = g};
-    for (;;) { /* after a wake-up it is polled again: another waiter may have read it empty meanwhile */
+    for (;;) { /* after a wake-up it is polled again: another waiter may have read it empty */
         fw.got = 0;
         e = rm_watch_start(rt, &fw.w);
         if (e) return e;
         rm_wait_open(g);
-        e = rm_park(g, events & RAMET_READABLE ? RM_R_IO_READ : RM_R_IO_WRITE, NULL, deadline, NULL, NULL);
+        e = rm_park(g, events & RAMET_READABLE ? RM_R_IO_READ : RM_R_IO_WRITE, NULL, deadline, NULL,
+                    NULL);
         rm_watch_stop(rt, &fw.w);
         if (e) return e;
         if (fw.got < 0) return fw.got;

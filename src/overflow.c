@@ -2,7 +2,8 @@
  * embedder, or named before the process dies.
  *
  * The handler runs on an alternate stack. It looks whether the fault lies in the guard of the goroutine that
- * runs on this thread; if not, whoever handled the signal before gets it. Nothing here allocates or locks. */
+ * runs on this thread; if not, whoever handled the signal before gets it. Nothing there allocates or locks. Whoever
+ * installs a handler after us (faulthandler) is put behind us at sysmon's next tick. */
 #include "overflow.h"
 
 #include <pthread.h>
@@ -15,6 +16,9 @@
 static struct sigaction old_segv, old_bus;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static int users;
+/* This thread is in the handler before us: were we in its place after all (each chained to the other), or does
+ * it send the signal again, then that one is for the default action. */
+static __thread bool chained __attribute__((tls_model("initial-exec")));
 
 static char *put(char *to, char *end, const char *text) {
     while (*text && to < end) *to++ = *text++;
@@ -46,6 +50,11 @@ static void name_it(const rm_g *g, const void *addr) {
     if (write(2, line, (size_t)(at - line)) < 0) return;
 }
 
+static bool has_handler(const struct sigaction *sa) {
+    if (sa->sa_flags & SA_SIGINFO) return sa->sa_sigaction != NULL;
+    return sa->sa_handler != SIG_DFL && sa->sa_handler != SIG_IGN;
+}
+
 static void on_fault(int sig, siginfo_t *info, void *context) {
     const struct sigaction *old = sig == SIGSEGV ? &old_segv : &old_bus;
     rm_m *m = rm_tls;
@@ -57,29 +66,53 @@ static void on_fault(int sig, siginfo_t *info, void *context) {
             name_it(g, info->si_addr);
         }
     }
-    if (old->sa_flags & SA_SIGINFO && old->sa_sigaction) {
-        old->sa_sigaction(sig, info, context);
-    } else if (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN) {
-        old->sa_handler(sig);
+    if (!chained && has_handler(old)) {
+        chained = true;
+        if (old->sa_flags & SA_SIGINFO)
+            old->sa_sigaction(sig, info, context);
+        else
+            old->sa_handler(sig);
+        chained = false;
     } else { /* die of it: go back with the default in place, and fault again (a sent signal is sent again) */
         signal(sig, SIG_DFL);
         if (info->si_code <= 0) raise(sig);
     }
 }
 
+static int take(int sig, struct sigaction *old) {
+    struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+    sigemptyset(&sa.sa_mask);
+    return sigaction(sig, &sa, old) ? -errno : 0;
+}
+
 int rm_overflow_install(void) {
     int e = 0;
     pthread_mutex_lock(&mutex);
     if (users++ == 0) {
-        struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
-        sigemptyset(&sa.sa_mask);
-        if (sigaction(SIGSEGV, &sa, &old_segv) || sigaction(SIGBUS, &sa, &old_bus)) {
-            e = -errno;
-            users--;
-        }
+        e = take(SIGSEGV, &old_segv);
+        if (!e) e = take(SIGBUS, &old_bus);
+        if (e) users--;
     }
     pthread_mutex_unlock(&mutex);
     return e;
+}
+
+/* One without a handler is left alone: that is how a process is made to die. */
+static void retake(int sig, struct sigaction *old) {
+    struct sigaction now;
+    if (sigaction(sig, NULL, &now) || !has_handler(&now)) return;
+    if (now.sa_flags & SA_SIGINFO && now.sa_sigaction == on_fault) return;
+    *old = now;
+    take(sig, NULL);
+}
+
+void rm_overflow_recheck(void) {
+    pthread_mutex_lock(&mutex);
+    if (users) {
+        retake(SIGSEGV, &old_segv);
+        retake(SIGBUS, &old_bus);
+    }
+    pthread_mutex_unlock(&mutex);
 }
 
 static void restore(int sig, const struct sigaction *old) {

@@ -6,6 +6,7 @@
 
 int rm_overflow_install(void);     /* the process's handlers, counted; 0 or -errno */
 void rm_overflow_uninstall(void);
+void rm_overflow_recheck(void);    /* any thread, now and then: be in front of handlers that came after us */
 int rm_overflow_thread_init(void); /* an alternate signal stack for this thread, if it has none */
 void rm_overflow_thread_fini(void);
 

@@ -86,6 +86,8 @@ typedef struct rm_hooks {
     bool (*overflow)(rm_rt *rt, rm_g *g, void *addr);
     /* sysmon's thread: goroutine g has run for `ns` without a switch; oncpu: its thread is burning CPU. */
     void (*hog)(rm_rt *rt, int64_t ns, bool oncpu);
+    /* sysmon's thread: every tick while the proc is busy. */
+    void (*tick)(rm_rt *rt);
 } rm_hooks;
 
 struct rm_m {

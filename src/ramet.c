@@ -78,6 +78,7 @@ static int64_t on_deadlock(rm_rt *rt) {
     rm_pool_stats(rt, &st);
     int ours = 1 + (int)st.pool_threads + (rt->sysmon ? 1 : 0) + (int)rm_load(&rt->foreign_blocked);
     if (count_threads() > ours) return 100 * RAMET_MILLISECOND;
+    if (rm_load_seq(&rt->p.inbox)) return 1; /* one has posted and ended since the loop looked */
     if (!rt->quiet) {
         fprintf(stderr, "ramet: deadlock: all goroutines wait for what nothing can bring\n");
         rm_dump(rt, stderr);

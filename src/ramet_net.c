@@ -1,5 +1,5 @@
-/* ramet_net.c: the sockets of the C face: finds the caller's goroutine and calls down. A ramet_conn is an
- * rm_conn. */
+/* ramet_net.c: the sockets of the C face: finds the caller's goroutine and calls down. A
+ * ramet_conn is an rm_conn. */
 #include "net.h"
 
 /* The caller's goroutine; NULL in a foreign thread or outside a runtime. */

@@ -244,10 +244,12 @@ bool rm_stack_in_guard(const rm_stacks *s, const rm_g *g, const void *addr) {
     return g->lo && a < g->lo && a >= g->lo - s->guard;
 }
 
-int rm_stack_open_guard(const rm_stacks *s, rm_g *g) {
-    char *from = g->lo - s->guard + RM_RED_BYTES;
-    size_t n = s->guard - RM_RED_BYTES;
-    if (n == 0 || s->guard_how == GUARD_CANARY) return -EINVAL;
+int rm_stack_open_guard(const rm_stacks *s, rm_g *g, size_t bytes) {
+    size_t most = s->guard - RM_RED_BYTES;
+    if (most == 0 || s->guard_how == GUARD_CANARY) return -EINVAL;
+    size_t n = (bytes + PAGE - 1) & ~(size_t)(PAGE - 1);
+    if (n > most) n = most;
+    char *from = g->lo - n;
     int e = s->guard_how == GUARD_MADV ? madvise(from, n, MADV_GUARD_REMOVE)
                                        : mprotect(from, n, PROT_READ | PROT_WRITE);
     return e ? -errno : 0;

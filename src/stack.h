@@ -37,9 +37,9 @@ void rm_stacks_each(rm_stacks *s, bool (*fn)(rm_g *g, void *arg), void *arg);
 
 /* Whether addr lies in the guard below g's stack. Async-signal-safe. */
 bool rm_stack_in_guard(const rm_stacks *s, const rm_g *g, const void *addr);
-/* Open all of the guard but its red page, so that the stack can grow into it once; close it again.
- * Async-signal-safe. */
-int rm_stack_open_guard(const rm_stacks *s, rm_g *g);
+/* Open the uppermost `bytes` of the guard, at most all but its red page, so that the stack can grow
+ * into it; close it again. Async-signal-safe. */
+int rm_stack_open_guard(const rm_stacks *s, rm_g *g, size_t bytes);
 int rm_stack_close_guard(const rm_stacks *s, rm_g *g);
 
 /* Give memory of free stacks back, at most n of them; how many were. Any thread. */

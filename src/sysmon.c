@@ -1,16 +1,18 @@
 /* sysmon.c: the thread that watches the proc.
  *
- * While the proc is busy it ticks every RM_SYSMON_NS: it keeps the coarse clock p->now, has the loop look at
- * timers and poller if it has not for a tick, and tells the embedder (hooks.hog) of a goroutine that has
- * run without a switch for 1, 2, 4 ... ticks and then every second. While the proc is idle it has nothing to
- * do: after IDLE_TICKS of that it sleeps until rm_sysmon_wake, but for free stacks: those that nobody
- * needed for TRIM_NS are given back to the system first, a few a tick.
+ * While the proc is busy it ticks every RM_SYSMON_NS: it keeps the coarse clock p->now, has the
+ * loop look at timers and poller if it has not for a tick, and tells the embedder (hooks.hog) of a
+ * goroutine that has run without a switch for 1, 2, 4 ... ticks and then every second. While the
+ * proc is idle it has nothing to do: after IDLE_TICKS of that it sleeps until rm_sysmon_wake, but
+ * for free stacks: those that nobody needed for some seconds are given back to the system first, a
+ * few a tick.
  *
- * Going to sleep: `asleep` = 1, then a look at p->idle; the proc leaves idle, then looks at `asleep`: one of the
- * two sees the other. A wake-up costs the proc a system call, and so happens only after a real pause.
+ * Going to sleep: `asleep` = 1, then a look at p->idle; the proc leaves idle, then looks at
+ * `asleep`: one of the two sees the other. A wake-up costs the proc a system call, and so happens
+ * only after a real pause.
  *
- * It reads the proc's fields without a lock, by rm_load, and writes none but p->now and, through rm_attend,
- * attention. */
+ * It reads the proc's fields without a lock, by rm_load, and writes none but p->now and, through
+ * rm_attend, attention. */
 #include "sysmon.h"
 
 #include <linux/futex.h>
@@ -19,10 +21,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "overflow.h"
+
 #define SYSMON_IDLE_TICKS 5
-#define SYSMON_TRIM_NS 5000000000LL /* how long a stack lies unused before it is trimmed */
 #define SYSMON_TRIM_BATCH 256
 #define SYSMON_HOG_MAX_NS 1000000000LL
+
+int64_t rm_sysmon_trim_ns = 5000000000LL;
 
 struct rm_sysmon {
     rm_rt *rt;
@@ -37,7 +42,7 @@ struct rm_sysmon {
 typedef struct sysmon_seen {
     uint64_t switches, polls;
     int64_t since;    /* when switches was seen to have moved */
-    int64_t cpu;      /* CPU time of the proc's thread at the last tick */
+    int64_t cpu;      /* CPU time of the proc's thread then */
     int64_t hog_next; /* tell the embedder when the same goroutine has run for so long */
     int idle_ticks;
     uint32_t depot_low; /* fewest free stacks since trim_at was set */
@@ -51,7 +56,8 @@ static void sysmon_futex_wake(uint32_t *word) {
 
 static void sysmon_futex_wait(uint32_t *word, uint32_t seen, int64_t ns) {
     struct timespec t = {ns / 1000000000, ns % 1000000000};
-    syscall(SYS_futex, word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, seen, ns == RM_FOREVER ? NULL : &t, NULL, 0);
+    syscall(SYS_futex, word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, seen, ns == RM_FOREVER ? NULL : &t,
+            NULL, 0);
 }
 
 static int64_t sysmon_cpu(const struct rm_sysmon *s) {
@@ -60,28 +66,31 @@ static int64_t sysmon_cpu(const struct rm_sysmon *s) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static void sysmon_busy(struct rm_sysmon *s, sysmon_seen *seen, int64_t now, int64_t tick) {
+static void sysmon_busy(struct rm_sysmon *s, sysmon_seen *seen, int64_t now) {
     rm_rt *rt = s->rt;
     rm_p *p = &rt->p;
     if (rm_load(&p->now) < now) rm_store(&p->now, now);
+    rm_overflow_recheck();
+    if (rt->hooks.tick) rt->hooks.tick(rt);
     uint64_t switches = rm_load(&p->switches), polls = rm_load(&p->polls);
     if (polls == seen->polls) rm_attend(p);
     seen->polls = polls;
-    int64_t cpu = sysmon_cpu(s), used = cpu - seen->cpu;
-    seen->cpu = cpu;
+    int64_t used = sysmon_cpu(s) - seen->cpu;
     if (switches != seen->switches) {
         seen->switches = switches;
         seen->since = now;
+        seen->cpu += used;
         seen->hog_next = RM_SYSMON_NS;
         return;
     }
     int64_t ran = now - seen->since;
     if (ran < seen->hog_next) return;
     seen->hog_next = 2 * ran < ran + SYSMON_HOG_MAX_NS ? 2 * ran : ran + SYSMON_HOG_MAX_NS;
-    if (rt->hooks.hog) rt->hooks.hog(rt, ran, s->has_cpu_clock && used > tick / 2);
+    /* a twentieth: others may want the CPU, too */
+    if (rt->hooks.hog) rt->hooks.hog(rt, ran, s->has_cpu_clock && used > ran / 20);
 }
 
-/* The low-water mark of the depot over TRIM_NS is what nobody needed. */
+/* The low-water mark of the depot over a period is what nobody needed. */
 static void sysmon_trim(struct rm_sysmon *s, sysmon_seen *seen, int64_t now) {
     rm_stacks *st = &s->rt->stacks;
     uint32_t n = rm_load(&st->depot_n);
@@ -89,7 +98,7 @@ static void sysmon_trim(struct rm_sysmon *s, sysmon_seen *seen, int64_t now) {
     if (now >= seen->trim_at) {
         seen->to_trim = seen->depot_low;
         seen->depot_low = n;
-        seen->trim_at = now + SYSMON_TRIM_NS;
+        seen->trim_at = now + rm_sysmon_trim_ns;
     }
     if (seen->to_trim) {
         uint32_t batch = seen->to_trim < SYSMON_TRIM_BATCH ? seen->to_trim : SYSMON_TRIM_BATCH;
@@ -102,18 +111,20 @@ static void *sysmon_main(void *arg) {
     struct rm_sysmon *s = arg;
     rm_p *p = &s->rt->p;
     sysmon_seen seen = {.since = rm_now(), .hog_next = RM_SYSMON_NS, .cpu = sysmon_cpu(s)};
-    int64_t last = seen.since;
     pthread_setname_np(pthread_self(), "ramet-sysmon");
-    seen.trim_at = last + SYSMON_TRIM_NS;
+    seen.trim_at = seen.since + rm_sysmon_trim_ns;
     while (!rm_load_acq(&s->stop)) {
         bool deep = seen.idle_ticks >= SYSMON_IDLE_TICKS;
         if (deep) {
             int64_t ns = seen.to_trim                         ? RM_SYSMON_NS
-                         : rm_load(&s->rt->stacks.depot_n) ? SYSMON_TRIM_NS / 5
+                         : rm_load(&s->rt->stacks.depot_n) ? rm_sysmon_trim_ns / 5
                                                               : RM_FOREVER;
             rm_store_seq(&s->asleep, 1);
-            if (rm_load_seq(&p->idle) && !rm_load_seq(&s->stop)) sysmon_futex_wait(&s->asleep, 1, ns);
-            rm_store_seq(&s->asleep, 0);
+            if (rm_load_seq(&p->idle) && !rm_load_seq(&s->stop))
+                sysmon_futex_wait(&s->asleep, 1, ns);
+            /* woken: there was work, though it may be over by now; or every burst of it would
+             * wake us */
+            if (!rm_xchg(&s->asleep, 0)) seen.idle_ticks = 0;
         } else {
             sysmon_futex_wait(&s->stop, 0, RM_SYSMON_NS);
         }
@@ -131,10 +142,9 @@ static void *sysmon_main(void *arg) {
                 seen.cpu = sysmon_cpu(s);
             }
             seen.idle_ticks = 0;
-            sysmon_busy(s, &seen, now, now - last);
+            sysmon_busy(s, &seen, now);
         }
         sysmon_trim(s, &seen, now);
-        last = now;
     }
     return NULL;
 }
@@ -147,7 +157,8 @@ int rm_sysmon_start(rm_rt *rt) {
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    int e = rm_inject_fault("pthread_create") ? EAGAIN : pthread_create(&s->thread, NULL, sysmon_main, s);
+    int e = EAGAIN;
+    if (!rm_inject_fault("pthread_create")) e = pthread_create(&s->thread, NULL, sysmon_main, s);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (e) {
         free(s);
@@ -173,6 +184,6 @@ void rm_sysmon_stop(rm_rt *rt, bool child_of_fork) {
 
 void rm_sysmon_wake(rm_rt *rt) {
     struct rm_sysmon *s = rt->sysmon;
-    if (rm_likely(!rm_load_seq(&s->asleep))) return; /* after idle = 0, which rm_netpoll stored seq_cst */
+    if (rm_likely(!rm_load_seq(&s->asleep))) return; /* after idle = 0, stored seq_cst */
     if (rm_xchg(&s->asleep, 0)) sysmon_futex_wake(&s->asleep);
 }

@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -39,11 +40,13 @@ static int background_fork(const options *o) {
     pid_t child = fork();
     if (child < 0) must(-errno, "fork");
     if (child == 0) {
-        char end;
+        struct pollfd fds[] = {{.fd = alive[0], .events = POLLIN},
+                               {.fd = listener, .events = POLLIN}};
         close(alive[1]);
-        for (int i = 0; i < o->conns; i++)
-            if (accept(listener, NULL, NULL) < 0) _exit(1);
-        _exit(read(alive[0], &end, 1) != 0); /* returns when the parent has ended */
+        while (poll(fds, 2, -1) >= 0 &&
+               !fds[0].revents) /* until the parent has ended, at whatever point */
+            accept(listener, NULL, NULL);
+        _exit(0);
     }
     close(alive[0]);
     close(listener);
@@ -102,7 +105,8 @@ static int bench_start(void *arg) {
 }
 
 static inline int bench_main(const row *rows, int argc, char **argv) {
-    if (argc > 1 && !strcmp(argv[1], "version")) return printf("{\"version\": \"%s\"}\n", RAMET_VERSION), 0;
+    if (argc > 1 && !strcmp(argv[1], "version"))
+        return printf("{\"version\": \"%s\"}\n", RAMET_VERSION), 0;
     bench_job j = {.o = parse_options(argc, argv), .row = find_row(rows, argc, argv)};
     if (!j.row) return skip("has no such thing"), 0;
     j.port = background_fork(&j.o);

@@ -36,9 +36,11 @@ static inline int64_t now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
 static inline int64_t cpu_ns(void) { return clock_ns(CLOCK_PROCESS_CPUTIME_ID); }
 
 /* Call round(arg, n) -> ns with growing n until one round lasts long enough; its ns per operation. */
-static inline double measure(const options *o, int64_t first, int64_t (*round)(void *arg, int64_t n), void *arg) {
+static inline double measure(const options *o, int64_t first,
+                             int64_t (*round)(void *arg, int64_t n), void *arg) {
     double want = o->time * 1e9;
     int64_t n = first;
+    round(arg, n); /* thrown away: code, stacks and caches are warm from here on */
     for (;;) {
         double t = (double)round(arg, n);
         if (t >= want || n >= COUNT_LIMIT) return t / (double)n;
@@ -55,7 +57,8 @@ static inline double resident(void) {
     double total = 0;
     FILE *f = fopen("/proc/self/status", "r");
     while (f && fgets(line, sizeof line, f))
-        if (!strncmp(line, "VmRSS:", 6) || !strncmp(line, "VmPTE:", 6)) total += atof(line + 6) * 1024;
+        if (!strncmp(line, "VmRSS:", 6) || !strncmp(line, "VmPTE:", 6))
+            total += atof(line + 6) * 1024;
     if (f) fclose(f);
     return total;
 }

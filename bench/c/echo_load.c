@@ -130,10 +130,13 @@ static void loop(int64_t until, phase phase) {
 }
 
 int main(int argc, char **argv) {
-    if (argc < 7) return fprintf(stderr, "usage: echo_load PORT SIZE CONNS WARM SECONDS SERVER_PID [IDLE]\n"), 2;
+    if (argc < 7)
+        return fprintf(stderr, "usage: echo_load PORT SIZE CONNS WARM SECONDS SERVER_PID [IDLE]\n"),
+               2;
     int port = atoi(argv[1]), count = atoi(argv[3]), idle = argc > 7 ? atoi(argv[7]) : 0;
     size = atoi(argv[2]);
-    if (size < 8 || size > MAX_SIZE || count < 1) return fprintf(stderr, "size 8 ... %d, connections >= 1\n", MAX_SIZE), 2;
+    if (size < 8 || size > MAX_SIZE || count < 1)
+        return fprintf(stderr, "size 8 ... %d, connections >= 1\n", MAX_SIZE), 2;
     clockid_t server_clock;
     if ((errno = clock_getcpuclockid(atoi(argv[6]), &server_clock))) die("the server's CPU clock");
     for (int i = 8; i < size; i++) message[i] = (char)(i * 31);
@@ -158,7 +161,8 @@ int main(int argc, char **argv) {
         errno = ETIMEDOUT;
         die("no reply");
     }
-    printf("{\"rps\": %.6g, \"p50_us\": %.6g, \"p99_us\": %.6g, \"cpu_ns\": %.6g, \"load\": %.3f, \"server\": %.3f}\n",
+    printf("{\"rps\": %.6g, \"p50_us\": %.6g, \"p99_us\": %.6g, \"cpu_ns\": %.6g, \"load\": %.3f, "
+           "\"server\": %.3f}\n",
            (double)requests / ((double)t / 1e9), percentile(0.5) / 1e3, percentile(0.99) / 1e3,
            (double)cpu / (double)requests, (double)own / (double)t, (double)cpu / (double)t);
     return 0;

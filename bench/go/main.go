@@ -50,6 +50,7 @@ var rows = map[string]func(options) figures{
 func measure(o options, first int, round func(n int) time.Duration) float64 {
 	want := o.time * 1e9
 	n := first
+	round(n) // thrown away: code, stacks and caches are warm from here on
 	for {
 		t := float64(round(n))
 		if t >= want || n >= countLimit {

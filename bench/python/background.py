@@ -1,6 +1,7 @@
 """What stands still beside ramet's scaling rows: parked goroutines, pending timers, open idle connections."""
 
 import os
+import select
 import socket
 
 from common import options
@@ -9,8 +10,8 @@ from common import options
 def idle_peer():
     """The other end of the idle connections: a child that accepts them, holds them, and ends with its parent.
 
-    A process of its own, because the limit of descriptors is a process's; forked before the runtime starts. Returns
-    the port, or None when no connections are asked for.
+    A process of its own, because the limit of descriptors is a process's; forked before the runtime starts.
+    Returns the port, or None when no connections are asked for.
     """
     count = options().conns
     if not count:
@@ -20,9 +21,12 @@ def idle_peer():
     alive, held = os.pipe()  # the parent keeps `held` open for as long as it lives
     if os.fork() == 0:
         os.close(held)
-        accepted = [listener.accept()[0] for _ in range(count)]
-        os.read(alive, 1)
-        os._exit(0 if accepted else 1)
+        accepted = []
+        while True:
+            ready, _, _ = select.select([alive, listener], [], [])
+            if alive in ready:  # the parent has ended, at whatever point
+                os._exit(0)
+            accepted.append(listener.accept()[0])
     os.close(alive)
     listener.close()
     return port

@@ -1,11 +1,10 @@
-"""ramet: the rows that every peer runs, and those that only ramet runs (what an operation costs beside 100,000
-parked goroutines, pending timers or open connections).
+"""ramet: the rows that every peer runs, and those that only ramet runs (what an operation costs beside parked
+goroutines, pending timers or open connections).
 """
 
 import os
 
 from background import Background, idle_peer  # before ramet: it may fork
-
 from common import (
     CHUNK,
     START_BATCH,

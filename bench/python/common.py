@@ -1,7 +1,7 @@
 """What every Python benchmark program shares: the command line, the measuring loops, the memory reading.
 
-A program is started as `python peer_X.py ROW [--time S] [--n N] [--size B] [--gap S] [--parked N] ...`, does one
-sample of the row, and prints one JSON line: either the figures (`{"ns": 123.4}`) or `{"skip": "why not"}`.
+A program is started as `python peer_X.py ROW [--time S] [--n N] [--gap S] [--parked N] ...`, does one sample
+of the row, and prints one JSON line: either the figures (`{"ns": 123.4}`) or `{"skip": "why not"}`.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def emit(**figures):
 
 
 def leave(**figures):
-    """Print the figures and end the process at once: nobody waits for a million parked tasks to be torn down."""
+    """Print the figures and end the process at once: a million parked tasks are not torn down."""
     emit(**figures)
     os._exit(0)
 
@@ -49,8 +49,9 @@ def next_count(n, taken_ns, want_ns):
 
 
 def measure(round_, o, first=8):
-    """Call round_(n) -> ns with growing n until one round lasts long enough; that round's ns per operation."""
+    """Call round_(n) -> ns with growing n until one round lasts long enough; its ns per operation."""
     want, n = o.time * 1e9, first
+    round_(n)  # thrown away: code, stacks and caches are warm from here on
     while True:
         t = round_(n)
         if t >= want or n >= LIMIT:
@@ -61,6 +62,7 @@ def measure(round_, o, first=8):
 async def ameasure(round_, o, first=8):
     """The same for a round that is a coroutine function."""
     want, n = o.time * 1e9, first
+    await round_(n)
     while True:
         t = await round_(n)
         if t >= want or n >= LIMIT:
@@ -110,7 +112,7 @@ def order(n):
 
 
 class Trips:
-    """Round trips of `blocking`: the time of the calls alone, the CPU of everything between the first and last."""
+    """Round trips of `blocking`: the time of the calls alone, the CPU of all that came between."""
 
     def __init__(self):
         self.wall = 0

@@ -1,4 +1,4 @@
-"""asyncio, and uvloop with `--variant uvloop-*`: tasks, asyncio.Queue, run_in_executor, streams and protocols.
+"""asyncio, and uvloop with `--variant uvloop...`: tasks, asyncio.Queue, run_in_executor, streams, protocols.
 
 There is no unbuffered channel in asyncio; a Queue of one slot stands in. There is no select over queues.
 """

@@ -9,7 +9,6 @@ import socket
 import gevent
 import gevent.queue
 import gevent.server
-
 from common import CHUNK, START_BATCH, Cpu, Memory, Trips, listening, main, measure, now, sleep_for
 
 

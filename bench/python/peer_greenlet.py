@@ -3,9 +3,8 @@
 A greenlet that has nothing to do switches to the next in a ring (yield) or to its parent (parked).
 """
 
-from greenlet import getcurrent, greenlet
-
 from common import START_BATCH, Memory, main, measure, now
+from greenlet import getcurrent, greenlet
 
 
 def nothing():

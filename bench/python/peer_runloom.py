@@ -1,14 +1,28 @@
 """runloom on one scheduler, `run(1, main)`, which is all that it does on builds with a GIL.
 
-Joining is by a channel, which is cheaper there than its WaitGroup. Echo is TCPConn with a handler in blocking style.
+Joining is by a channel, which is cheaper there than its WaitGroup. Echo is TCPConn with a handler in blocking
+style.
 """
 
 import os
 import socket
 
 import runloom
-
-from common import CHUNK, START_BATCH, Cpu, Memory, Skip, Trips, leave, listening, main, measure, now, order, sleep_for
+from common import (
+    CHUNK,
+    START_BATCH,
+    Cpu,
+    Memory,
+    Skip,
+    Trips,
+    leave,
+    listening,
+    main,
+    measure,
+    now,
+    order,
+    sleep_for,
+)
 
 fiber, Chan = runloom.fiber, runloom.Chan
 

@@ -1,5 +1,7 @@
-"""OS threads: threading, queue, ThreadPoolExecutor. No yield, no unbuffered channel (a Queue of one slot stands in,
-and a pair of SimpleQueues for the ping-pong), no select; a machine's limit of threads ends it before 100,000.
+"""OS threads: threading, queue, ThreadPoolExecutor.
+
+No yield, no unbuffered channel (a Queue of one slot stands in, and a pair of SimpleQueues for the ping-pong),
+no select; the limit of threads ends it before 100,000.
 """
 
 import concurrent.futures

@@ -3,7 +3,6 @@
 import os
 
 import trio
-
 from common import CHUNK, START_BATCH, Cpu, Memory, Trips, ameasure, leave, listening, main, now, sleep_for
 
 

@@ -145,7 +145,8 @@ rm_inline bool chan_check(core_state *st, PyObject *o) { return Py_TYPE(o) == st
 int host_start(core_state *st);             /* make st->rt; -1 with an exception */
 PyObject *host_shutdown(core_state *st);    /* at exit: unwind, stop, free */
 PyObject *host_after_fork(core_state *st);  /* in a forked child */
-void host_forked_exit(core_state *st);      /* the function of a forked child's only goroutine has returned */
+/* The function of the goroutine that a child was forked in has returned: the process ends. */
+_Noreturn void host_forked_exit(core_state *st, rm_g *g, int exit_code);
 extern const rm_hooks host_hooks;
 
 #endif

@@ -1,6 +1,7 @@
 /* cpython_311.h: the fields of 3.11's thread state that belong to a goroutine. See cpython_state.h. */
 #define RM_PY_FIELDS(X)                                                                                                \
     X(_PyCFrame *, cframe, cframe)                                                                                     \
+    X(uint64_t, id, id)                                                                                                \
     X(int, tracing_what, tracing_what)                                                                                 \
     X(int, trash_nesting, trash_delete_nesting)
 

@@ -1,6 +1,7 @@
 /* cpython_312.h: the fields of 3.12's thread state that belong to a goroutine. See cpython_state.h. */
 #define RM_PY_FIELDS(X)                                                                                                \
     X(_PyCFrame *, cframe, cframe)                                                                                     \
+    X(uint64_t, id, id)                                                                                                \
     X(int, what_event, what_event)                                                                                     \
     X(int, trash_nesting, trash.delete_nesting)                                                                        \
     X(int, c_remaining, c_recursion_remaining)

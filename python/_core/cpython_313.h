@@ -3,6 +3,7 @@
  * The C limit goes by the stack's size: 3.13's trashcan nests up to it, at some 150 bytes a level. */
 #define RM_PY_FIELDS(X)                                                                                                \
     X(struct _PyInterpreterFrame *, current_frame, current_frame)                                                      \
+    X(uint64_t, id, id)                                                                                                \
     X(int, what_event, what_event)                                                                                     \
     X(int, c_remaining, c_recursion_remaining)                                                                         \
     X(PyObject *, delete_later, delete_later)                                                                          \

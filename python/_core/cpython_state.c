@@ -12,6 +12,10 @@ void rm_pystate_init(rm_pystate *s, PyThreadState *ts, void *chunk, size_t chunk
     c->size = chunk_bytes;
     c->top = 0;
     s->chunk = c;
+#ifdef RM_PY_OWN_ID
+    static uint64_t ids;
+    s->id = ++ids | (uint64_t)1 << 63;
+#endif
     s->chunk_top = &c->data[1]; /* never &data[0]: popping a frame there frees the chunk */
     s->chunk_limit = (PyObject **)((char *)c + chunk_bytes);
     s->exc_info = &s->exc_base;

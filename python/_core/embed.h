@@ -15,6 +15,7 @@ typedef struct rm_embed_g {
     PyObject *kwnames;
     PyObject *pending; /* what cancel() was given as its message */
     uint32_t pyflags;  /* PYF_* */
+    uint32_t yellow;   /* bytes of the guard that are open */
 } rm_embed_g;
 
 /* What a goroutine's Python code touches first: its innermost frame. */

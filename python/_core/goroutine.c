@@ -148,8 +148,8 @@ static PyObject *take_exception(void) {
 #endif
 }
 
-/* Record how g ended (result stolen; NULL: the exception that is set), and tell who is to know. */
-static void finish(core_state *st, rm_g *g, PyObject *result) {
+/* Record how g ended (result stolen; NULL: the exception that is set), and tell who is to know. The status. */
+static int finish(core_state *st, rm_g *g, PyObject *result) {
     py_goroutine *handle = (py_goroutine *)g->embed.handle;
     Py_XINCREF(handle); /* it may die of its own while we are at it */
     int status = GO_RETURNED;
@@ -183,6 +183,7 @@ static void finish(core_state *st, rm_g *g, PyObject *result) {
         Py_DECREF(result);
     }
     Py_XDECREF(handle);
+    return status;
 }
 
 static void go_entry(void *arg) {
@@ -200,18 +201,18 @@ static void go_entry(void *arg) {
                                      g->embed.kwnames);
     }
     rm_assert(!result == !!PyErr_Occurred());
-    finish(st, g, result);
+    int status = finish(st, g, result);
     Py_ssize_t n = g->embed.nargs + (g->embed.kwnames ? PyTuple_GET_SIZE(g->embed.kwnames) : 0);
     for (Py_ssize_t i = 0; i < n; i++) Py_DECREF(g->embed.args[i]);
     Py_DECREF(g->embed.fn);
     Py_XDECREF(g->embed.kwnames);
     Py_CLEAR(g->embed.pending);
-    if (rm_unlikely(g == st->rt->main_g)) host_forked_exit(st);
     if (rm_unlikely(st->run_waits) && rm_rt_count(st->rt) <= 2 && rm_claim(st->rt->main_g)) {
         st->rt->main_g->wake_code = 0;
         rm_ready_tail(g->p, st->rt->main_g);
     }
     rm_pystate_end(&g->embed.py, st->tstate);
+    if (rm_unlikely(g == st->rt->main_g)) host_forked_exit(st, g, status == GO_RAISED);
 }
 
 /* ------------------------------------------------------------------ go ---- */
@@ -251,7 +252,7 @@ static PyObject *core_go(PyObject *module, PyObject *const *args, Py_ssize_t nar
     g->embed.args = v;
     g->embed.nargs = nargs - 1;
     g->embed.kwnames = Py_XNewRef(kwnames);
-    g->embed.pyflags = 0;
+    g->embed.pyflags = g->embed.yellow = 0;
     g->embed.pending = NULL;
     rm_pystate_init(&g->embed.py, st->tstate, low, CHUNK_BYTES, g->lo, low, context);
     rm_g_queue(st->rt, g, go_entry, g);

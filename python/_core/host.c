@@ -185,6 +185,8 @@ static void on_hog(rm_rt *rt, int64_t ns, bool oncpu) {
     PyGILState_Release(gil);
 }
 
+static void on_tick(rm_rt *rt) { rm_yellow_watch(rt, ((core_state *)rt->embedder)->interp); }
+
 static bool on_overflow(rm_rt *rt, rm_g *g, void *addr) { return rm_yellow_overflow(rt, g, addr); }
 
 const rm_hooks host_hooks = {
@@ -197,6 +199,7 @@ const rm_hooks host_hooks = {
     .deadlock = on_deadlock,
     .overflow = on_overflow,
     .hog = on_hog,
+    .tick = on_tick,
 };
 
 /* ------------------------------------------------------------------ the REPL ---- */
@@ -204,20 +207,36 @@ const rm_hooks host_hooks = {
 static core_state *repl_state; /* of the main interpreter */
 static int (*old_input_hook)(void);
 
+/* The prompt notices Ctrl-C only if its own select or read is interrupted, and this one has interrupted our poll
+ * instead: send it once more, when the prompt waits again. */
+static void interrupt_soon(void) {
+    static timer_t timer;
+    static bool made;
+    struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGINT};
+    if (!made && timer_create(CLOCK_MONOTONIC, &ev, &timer)) return;
+    made = true;
+    struct itimerspec when = {.it_value.tv_nsec = 10 * RAMET_MILLISECOND};
+    timer_settime(timer, 0, &when, NULL);
+}
+
 /* Called while the prompt waits for a key, with or without the GIL: run goroutines until there is one. */
 static int input_hook(void) {
     core_state *st = repl_state;
     if (old_input_hook) old_input_hook();
     if (!st || !st->rt || st->closed || st->hosted || st->rt->p.cur != st->rt->main_g) return 0;
+    if (signals_tripped()) return 0; /* the prompt was interrupted, and looks after the hook */
     bool held = PyGILState_Check();
     if (!held) PyEval_RestoreThread(st->tstate);
     rm_g *g = st->rt->main_g;
     if (rm_rt_count(st->rt) > 1) {
         int e = rm_fd_wait(st->rt, g, 0, RAMET_READABLE, RM_FOREVER);
-        if (e == -EINTR) { /* the prompt asks for signals itself; ours was made an exception already */
+        if (e == -EINTR) {
             core_raise(st, g, e);
+            if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+                interrupt_soon();
+            else
+                PyErr_WriteUnraisable(NULL);
             PyErr_Clear();
-            PyErr_SetInterrupt();
         }
     }
     if (!held) PyEval_SaveThread();
@@ -234,9 +253,10 @@ typedef struct hosting { /* handed to the thread that hosts the proc */
 } hosting;
 
 static int make_rt(core_state *st, bool hosted) {
+    size_t stack_size = st->stack_size ? st->stack_size : 512u << 10;
     rm_rt_config config = {
-        .stack_size = st->stack_size ? st->stack_size : 512u << 10,
-        .guard = RM_RED_BYTES + (64u << 10),
+        .stack_size = stack_size,
+        .guard = RM_RED_BYTES + rm_yellow_bytes(stack_size),
         .max_threads = st->max_threads,
         .seed = st->seed,
         .hooks = host_hooks,
@@ -381,12 +401,12 @@ PyObject *host_shutdown(core_state *st) {
     if (!clean && !r) PyErr_WriteUnraisable(NULL);
     Py_XDECREF(r);
     st->closed = true;
-    if (clean) {
+    if (clean && g->flags & RM_GF_MAIN) {
         Py_BEGIN_ALLOW_THREADS
         rm_rt_free(rt);
         Py_END_ALLOW_THREADS
         st->rt = NULL;
-    } else { /* what is left may be referred to: keep the memory, stop the threads */
+    } else { /* keep the memory, stop the threads: what is left may be referred to, or (child of a fork) we stand on it */
         Py_BEGIN_ALLOW_THREADS
         rt->closing = true;
         rm_sysmon_stop(rt, false);
@@ -419,15 +439,23 @@ PyObject *host_after_fork(core_state *st) {
     Py_RETURN_NONE;
 }
 
-void host_forked_exit(core_state *st) {
-    if (PyErr_Occurred()) PyErr_Clear();
-    if (st->main_exc) { /* what the function raised, if it was to be raised in main */
+_Noreturn void host_forked_exit(core_state *st, rm_g *g, int exit_code) {
+    /* finalization frees the thread's data stack: give it the thread's own back, which main's goroutine left behind
+     * in the parent, on the C stack where we are */
+    rm_pystate_load(&st->rt->p.m->fg.embed.py, st->tstate);
+#ifdef RM_PY_STACK_LIMITS
+    RM_PY_IMPL(st->tstate)->c_stack_top = g->embed.py.c_stack_top;
+    RM_PY_IMPL(st->tstate)->c_stack_soft_limit = g->embed.py.c_stack_soft;
+    RM_PY_IMPL(st->tstate)->c_stack_hard_limit = g->embed.py.c_stack_hard;
+#else
+    (void)g;
+#endif
+    if (st->main_exc) { /* what was to be raised in main */
         PyObject *exc = st->main_exc;
         st->main_exc = NULL;
         PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
         Py_DECREF(exc);
         PyErr_Print(); /* SystemExit exits here */
-        Py_Exit(1);
     }
-    Py_Exit(0);
+    Py_Exit(exit_code);
 }

@@ -13,8 +13,6 @@
  * fork, `settle` gives the descriptor to the one there is. */
 #include "net_py.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <unistd.h>
 
 #define SCRATCH_BYTES 65536
@@ -139,8 +137,9 @@ static rm_noinline PyObject *fail(core_state *st, rm_g *g, int e) {
 }
 
 static rm_noinline PyObject *conn_fail(py_conn *self, rm_g *g, int e, const char *what) {
-    if (self->c->fd < 0 && e == -EBADF) return raise_closed(self, what);
-    if (self->c->fd < 0 && e == -ECONNABORTED) return core_raise(self->st, g, e);
+    bool closed = self->c->fd < 0;
+    if (closed && e == -EBADF) return raise_closed(self, what);
+    if (closed && e == -ECONNABORTED) return core_raise(self->st, g, e);
     return fail(self->st, g, e);
 }
 
@@ -470,23 +469,6 @@ static PyObject *net_connect(PyObject *module, PyObject *args) {
     return e ? fail(st, g, e) : conn_new(st->conn_type, st, c);
 }
 
-/* The core's rm_conn_listen_sa, and SO_REUSEPORT. */
-static int listen_on(const net_sockaddr *a, int backlog, bool reuse_port, bool v6only) {
-    int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1, only = v6only;
-    if (fd < 0) return -errno;
-    bool inet = a->sa.sa_family != AF_UNIX;
-    if (inet) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* what it accepts inherits it */
-    if ((inet && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one)) ||
-        (reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one)) ||
-        (a->sa.sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only)) ||
-        bind(fd, &a->sa, a->len) || listen(fd, backlog > 0 ? backlog : rm_net_backlog())) {
-        int e = -errno;
-        close(fd);
-        return e;
-    }
-    return fd;
-}
-
 PyDoc_STRVAR(listen_doc, "_listen(family, address, backlog, reuse_port, v6only)\n--\n\nA Listener; backlog 0: the system's limit. Never parks.");
 static PyObject *net_listen(PyObject *module, PyObject *args) {
     core_state *st = core_of(module);
@@ -498,7 +480,7 @@ static PyObject *net_listen(PyObject *module, PyObject *args) {
     if (net_sockaddr_of(family, address, &a)) return NULL;
     rm_g *g = enter(st, "net.listen()");
     if (!g) return NULL;
-    int fd = listen_on(&a, backlog, reuse_port, v6only);
+    int fd = net_listen_on(&a, backlog, reuse_port, v6only);
     if (fd < 0) return fail(st, g, fd);
     int e = rm_conn_from_fd(st->rt, fd, true, &c);
     if (e) {
@@ -599,5 +581,8 @@ int net_init(PyObject *module, core_state *st) {
     if (!(st->conn_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &conn_spec, NULL))) return -1;
     if (!(st->listener_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &listener_spec, NULL))) return -1;
     if (PyModule_AddType(module, st->conn_type) || PyModule_AddType(module, st->listener_type)) return -1;
-    return PyModule_AddFunctions(module, functions);
+    PyObject *home = PyUnicode_FromString("ramet.net"); /* where ErrClosed is to be found */
+    int e = home ? PyObject_SetAttrString(st->ErrClosed, "__module__", home) : -1;
+    Py_XDECREF(home);
+    return e ? e : PyModule_AddFunctions(module, functions);
 }

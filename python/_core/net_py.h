@@ -24,5 +24,7 @@ typedef struct net_sockaddr {
 PyObject *net_address(const net_sockaddr *a);
 /* (numeric host, port[, flowinfo, scope_id]), or a path. -1 with TypeError or ValueError. */
 int net_sockaddr_of(int family, PyObject *address, net_sockaddr *out);
+/* A socket that listens: the core's rm_conn_listen_sa, and SO_REUSEPORT. backlog 0: the system's limit. Or -errno. */
+int net_listen_on(const net_sockaddr *a, int backlog, bool reuse_port, bool v6only);
 
 #endif

@@ -1,7 +1,9 @@
-/* net_sockaddr.c: addresses between the socket module's form and the system's. */
+/* net_sockaddr.c: addresses between the socket module's form and the system's; sockets that listen. */
 #include "net_py.h"
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
 
 PyObject *net_address(const net_sockaddr *a) {
     char text[INET6_ADDRSTRLEN];
@@ -93,4 +95,20 @@ int net_sockaddr_of(int family, PyObject *address, net_sockaddr *out) {
     if (ok == 1) return 0;
     PyErr_Format(PyExc_ValueError, "'%s' is no numeric address", host);
     return -1;
+}
+
+int net_listen_on(const net_sockaddr *a, int backlog, bool reuse_port, bool v6only) {
+    int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1, only = v6only;
+    if (fd < 0) return -errno;
+    bool inet = a->sa.sa_family != AF_UNIX;
+    if (inet) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* what it accepts inherits it */
+    if ((inet && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one)) ||
+        (reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one)) ||
+        (a->sa.sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only)) ||
+        bind(fd, &a->sa, a->len) || listen(fd, backlog > 0 ? backlog : rm_net_backlog())) {
+        int e = -errno;
+        close(fd);
+        return e;
+    }
+    return fd;
 }

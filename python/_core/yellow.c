@@ -1,40 +1,84 @@
 /* yellow.c: the yellow zone: RecursionError instead of a crash on CPython 3.11-3.13.
  *
- * Those versions count recursion in C levels and know nothing of the size of a goroutine's stack. So the
- * guard below a stack is 64 KiB of yellow zone above a red page. A fault in it opens the zone and sets
- * the counter to nothing left: the interrupted C code goes on there, and the next check of CPython's raises
+ * Those versions count recursion in C levels and know nothing of the size of a goroutine's stack. So the guard
+ * below a stack is a yellow zone above a red page. A fault in the zone opens the topmost part of it and sets the
+ * counter to nothing left: the interrupted C code goes on there, and the next check of CPython's raises
  * RecursionError. What was taken from the counter is given back, and the zone closed, at the goroutine's next
- * switch or at its end. A fault in the red page, or with the zone open, is fatal (overflow.c).
+ * switch, at its end, or, if it does neither, when sysmon sees it open: by a pending call, in the eval loop.
  *
- * 3.14 compares the stack pointer with limits that cpython_314.h sets at every switch; this file is then empty but
- * for saying that a fault is fatal. */
+ * Until then the zone is opened part by part, the counter taken to nothing each time: a second recursion with
+ * fatter frames than the first finds another part. A fault in the red page, or with all of it open, is fatal
+ * (overflow.c).
+ *
+ * 3.14 compares the stack pointer with limits that cpython_314.h sets at every switch; there is then nothing to do
+ * but to say that a fault is fatal. */
 #include "yellow.h"
 
 #include "park.h"
 
 #ifdef RM_PY_COUNTER
 
+#include "internal/pycore_ceval.h"
+
+#define PART (16u << 10)
+
+size_t rm_yellow_bytes(size_t stack_size) { return stack_size / 4 < 4 * PART ? stack_size / 4 : 4 * PART; }
+
 bool rm_yellow_overflow(rm_rt *rt, rm_g *g, void *addr) {
-    if (g->embed.pyflags & PYF_YELLOW || (char *)addr < g->lo - rt->stacks.guard + RM_RED_BYTES) return false;
-    if (rm_stack_open_guard(&rt->stacks, g)) return false;
+    size_t most = rt->stacks.guard - RM_RED_BYTES, below = (size_t)(g->lo - (char *)addr);
+    if (below > most || below <= g->embed.yellow) return false;
+    size_t open = below + PART < most ? below + PART : most;
+    if (rm_stack_open_guard(&rt->stacks, g, open)) return false;
     PyThreadState *ts = g->p->embed_tstate;
+    g->embed.yellow = (uint32_t)open;
     g->embed.pyflags |= PYF_YELLOW;
-    g->embed.py.counter = RM_PY_COUNTER(ts);
+    g->embed.py.counter += RM_PY_COUNTER(ts);
     RM_PY_COUNTER(ts) = 0;
     return true;
 }
 
 void rm_yellow_close(rm_g *g, PyThreadState *ts) {
-    /* not while the goroutine still stands in the zone: at its next switch then */
+    /* not while the goroutine still stands in the zone: later then */
     char here;
     if (&here < g->lo) return;
     RM_PY_COUNTER(ts) += g->embed.py.counter;
     g->embed.py.counter = 0;
+    g->embed.yellow = 0;
     g->embed.pyflags &= ~(uint32_t)PYF_YELLOW;
     rm_stack_close_guard(&g->p->rt->stacks, g);
 }
 
+static bool asked; /* atomic: the pending call is on its way */
+
+static int close_pending(void *unused) {
+    (void)unused;
+    rm_store(&asked, false);
+    rm_m *m = rm_m_self();
+    if (!m || !m->p) return 0;
+    rm_g *g = m->p->cur;
+    if (g->embed.pyflags & PYF_YELLOW) rm_yellow_close(g, m->p->embed_tstate);
+    return 0;
+}
+
+void rm_yellow_watch(rm_rt *rt, PyInterpreterState *interp) {
+    rm_g *g = rm_load(&rt->p.cur);
+    if (!(rm_load(&g->embed.pyflags) & PYF_YELLOW) || rm_load(&asked)) return;
+    rm_store(&asked, true);
+#if PY_VERSION_HEX >= 0x030d0000
+    bool queued = _PyEval_AddPendingCall(interp, close_pending, NULL, 0) == _Py_ADD_PENDING_SUCCESS;
+#elif PY_VERSION_HEX >= 0x030c0000
+    bool queued = _PyEval_AddPendingCall(interp, close_pending, NULL, 0) == 0;
 #else
+    bool queued = _PyEval_AddPendingCall(interp, close_pending, NULL) == 0;
+    /* 3.11 decides on the calling thread whether the main one need look */
+    _Py_atomic_store_relaxed(&interp->ceval.eval_breaker, 1);
+#endif
+    if (!queued) rm_store(&asked, false);
+}
+
+#else
+
+size_t rm_yellow_bytes(size_t stack_size) { return stack_size / 8 < (64u << 10) ? stack_size / 8 : 64u << 10; }
 
 bool rm_yellow_overflow(rm_rt *rt, rm_g *g, void *addr) {
     (void)rt, (void)g, (void)addr;
@@ -42,5 +86,7 @@ bool rm_yellow_overflow(rm_rt *rt, rm_g *g, void *addr) {
 }
 
 void rm_yellow_close(rm_g *g, PyThreadState *ts) { (void)g, (void)ts; }
+
+void rm_yellow_watch(rm_rt *rt, PyInterpreterState *interp) { (void)rt, (void)interp; }
 
 #endif

@@ -75,7 +75,7 @@ def _port(what: str, address: object, port: object) -> int | str:
         if not port.isascii() or not port.isdigit():
             if not port:
                 raise _bad_address(what, address, "the port is missing")
-            if any(c in "[]:" or c.isspace() for c in port):
+            if not any(c.isalpha() for c in port) or not all(c.isalnum() or c in "-_." for c in port):
                 raise _bad_address(what, address, f"{port!r} is no port")
             return port
         port = int(port)
@@ -103,13 +103,17 @@ def _split(what: str, address: Address) -> tuple[str, int | str, tuple[int, ...]
         return host, _port(what, address, port), tuple(rest)
     if not isinstance(address, str):
         raise TypeError(f"{what}: address must be a str or a tuple, not {type(address).__name__}")
-    host, colon, port = address.rpartition(":")
-    if not colon or (host.startswith("[") and not host.endswith("]") and "]" not in host):
-        raise _bad_address(what, address, "the port is missing" if not colon else "']' is missing")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise _bad_address(what, address, "an IPv6 address goes into brackets, before ':port'")
+    if address.startswith("["):
+        host, bracket, port = address[1:].partition("]")
+        if not bracket or not port.startswith(":"):
+            raise _bad_address(what, address, "the port is missing" if bracket and not port else "']:' is missing")
+        port = port[1:]
+    else:
+        host, colon, port = address.rpartition(":")
+        if not colon:
+            raise _bad_address(what, address, "the port is missing")
+        if ":" in host:
+            raise _bad_address(what, address, "an IPv6 address goes into brackets, before ':port'")
     if any(c in "[]\0" for c in host):
         raise _bad_address(what, address, f"{host!r} is no host")
     return host, _port(what, address, port), ()
@@ -287,6 +291,7 @@ class Server:
         self._addr = listener.addr
         self._slots = None if max_conns is None else _core.Chan(max_conns)
         self._active: dict[Conn, _core.Goroutine] = {}
+        self._unbegun: set[Conn] = set()  # of these: a goroutine that is cancelled now will never begin
         self._closed = False  # by close(): handlers are cut off
         self._accepting = True
         self._done = _core.Chan()
@@ -314,8 +319,12 @@ class Server:
         self._closed = True
         self._stop_accepting()
         for conn, g in list(self._active.items()):
-            g.cancel()
+            g.cancel("the server was closed")
             conn.close()
+            if conn in self._unbegun:
+                self._unbegun.discard(conn)
+                del self._active[conn]
+        self._check_done()
 
     def shutdown(self, timeout: float | None = None) -> None:
         """Stop gracefully: the listener is closed, and the handlers have time to end of their own.
@@ -368,6 +377,7 @@ class Server:
                         pause = 0.0025
                     continue
                 pause = 0.0
+                self._unbegun.add(conn)
                 self._active[conn] = _core.go(self._handle, conn)
                 del conn
         finally:
@@ -378,6 +388,7 @@ class Server:
     def _handle(self, conn: Conn) -> None:
         # What the handler raises, but for what our own closing caused, this goroutine dies of: nobody holds its handle
         # by then, and excepthook reports it.
+        self._unbegun.discard(conn)
         try:
             self._handler(conn)
         except (ErrClosed, ValueError):

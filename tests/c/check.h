@@ -18,6 +18,21 @@
 
 #include "ramet.h"
 
+#if defined(__SANITIZE_THREAD__)
+#define CHECK_TSAN 1
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define CHECK_ASAN 1
+#endif
+#if defined(__has_feature) /* clang */
+#if __has_feature(thread_sanitizer)
+#define CHECK_TSAN 1
+#endif
+#if __has_feature(address_sanitizer)
+#define CHECK_ASAN 1
+#endif
+#endif
+
 #ifndef CHECK_SECONDS
 #define CHECK_SECONDS 50
 #endif
@@ -72,12 +87,8 @@ __attribute__((unused)) static void check_settle(void) {
 /* How many of something to take: n, or few where every instruction is watched (thread sanitizer; CHECK_FEW
  * in the environment, for valgrind). */
 __attribute__((unused)) static int check_many(int n, int few) {
-#if defined(__SANITIZE_THREAD__)
+#if defined(CHECK_TSAN)
     return few;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-    return few;
-#endif
 #endif
     return getenv("CHECK_FEW") ? few : n;
 }

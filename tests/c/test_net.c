@@ -701,6 +701,44 @@ static void no_descriptors_left(void) {
     ramet_close(a), ramet_close(b), ramet_close(l);
 }
 
+static ramet_conn *kept[2];
+static void kept_reader(void *arg) {
+    char buf[8];
+    ramet_read(arg, buf, sizeof buf, RAMET_FOREVER);
+}
+static int keep(void *arg) {
+    ends e = connect_pair();
+    CHECK_EQ(ramet_go(kept_reader, e.b, NULL), 0);
+    settle();
+    kept[0] = e.a;
+    kept[1] = e.b;
+    ramet_close(e.listener);
+    return 0;
+}
+static int use_kept(void *arg) {
+    char buf[8];
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(ramet_write(kept[0], "again", 5, SOON), 5);
+        CHECK_EQ(ramet_read(kept[1], buf, sizeof buf, SOON), 5);
+        CHECK_EQ(ramet_read(kept[1], buf, sizeof buf, ramet_deadline(2 * MS)), -ETIMEDOUT);
+    }
+    return 0;
+}
+static int close_kept(void *arg) {
+    CHECK_EQ(ramet_close(kept[0]), 0);
+    CHECK_EQ(ramet_close(kept[1]), 0);
+    return 0;
+}
+
+static void outlives_a_runtime(void) {
+    for (int mode = 0; mode < 4; mode++) {
+        ramet_options first = {.mode = (ramet_mode)(mode & 1)}, second = {.mode = (ramet_mode)(mode >> 1)};
+        CHECK_EQ(ramet_run(keep, NULL, &first), 0);
+        if (mode != 2) CHECK_EQ(ramet_run(use_kept, NULL, &second), 0);
+        CHECK_EQ(ramet_run(close_kept, NULL, &first), 0);
+    }
+}
+
 static void outside_a_runtime(void) {
     ramet_conn *c = NULL;
     CHECK_EQ(ramet_dial("tcp", "127.0.0.1:80", SOON, &c), -EPERM);
@@ -741,6 +779,7 @@ static const check_test tests[] = {
     IN_RUNTIME(other_calls),
     IN_RUNTIME(pipes_too),
     IN_RUNTIME(no_descriptors_left),
+    PLAIN(outlives_a_runtime),
     PLAIN(outside_a_runtime),
     {0}};
 

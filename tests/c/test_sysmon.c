@@ -1,0 +1,130 @@
+/* sysmon: hogs, a starved poller, the coarse clock, sleeping and waking with the proc, trimming. */
+#include "check.h"
+
+#include "blocking.h"
+#include "netpoll.h"
+#include "sysmon.h"
+
+#define MS RAMET_MILLISECOND
+
+static rm_rt *the_runtime(void) { return rm_g_self()->p->rt; }
+
+static struct {
+    int calls, oncpu;
+    int64_t last;
+} hog;
+
+static void on_hog(rm_rt *rt, int64_t ns, bool oncpu) { /* on sysmon's thread */
+    rm_store(&hog.last, ns);
+    if (oncpu) rm_store(&hog.oncpu, hog.oncpu + 1);
+    rm_store_rel(&hog.calls, hog.calls + 1);
+}
+
+static void burn(int64_t ns) {
+    for (int64_t until = ramet_deadline(ns); ramet_now() < until;)
+        ;
+}
+
+static void watch_hogs(rm_rt *rt) {
+    ramet_yield();
+    ramet_sleep(MS);
+    memset(&hog, 0, sizeof hog);
+    rt->hooks.hog = on_hog;
+}
+
+/* On a loaded machine sysmon, or we, may not get a CPU in time: try again. */
+#define WITHIN_TRIES(what)                                                                             \
+    for (int tries = 0; !(what); tries++) CHECK(tries < 20)
+
+static bool burning_is_told(void) {
+    watch_hogs(the_runtime());
+    burn(200 * MS);
+    int calls = rm_load_acq(&hog.calls);
+    CHECK(calls <= 7); /* at 1, 2, 4, 8, 16 ticks */
+    return calls >= 2 && rm_load(&hog.oncpu) >= 1 && rm_load(&hog.last) >= 20 * MS;
+}
+
+static bool blocking_is_told(void) { /* the proc is held up, but burns nothing */
+    watch_hogs(the_runtime());
+    usleep(150000);
+    return rm_load_acq(&hog.calls) >= 2 && rm_load(&hog.oncpu) <= 1;
+}
+
+static bool switching_is_not(void) {
+    watch_hogs(the_runtime());
+    for (int i = 0; i < 50; i++) {
+        burn(MS);
+        ramet_sleep(100 * RAMET_MICROSECOND);
+    }
+    ramet_sleep(50 * MS);
+    return rm_load_acq(&hog.calls) == 0;
+}
+
+static void hogs_are_told(void) {
+    WITHIN_TRIES(burning_is_told());
+    WITHIN_TRIES(blocking_is_told());
+    WITHIN_TRIES(switching_is_not());
+    the_runtime()->hooks.hog = NULL;
+}
+
+static void woken_from_deep_sleep(void) { /* after a long idle time too */
+    rm_rt *rt = the_runtime();
+    ramet_sleep(120 * MS);
+    watch_hogs(rt);
+    for (int tries = 0; !rm_load_acq(&hog.calls); tries++) {
+        burn(60 * MS);
+        CHECK(tries < 20);
+    }
+    rt->hooks.hog = NULL;
+}
+
+static void keeps_the_coarse_clock(void) {
+    rm_p *p = &the_runtime()->p;
+    ramet_yield();
+    for (int tries = 0;; tries++) { /* on a loaded machine sysmon may not get its CPU at once */
+        burn(60 * MS);
+        if (ramet_now() - rm_load(&p->now) < 40 * MS) break;
+        CHECK(tries < 20);
+    }
+}
+
+static void asks_for_attention(void) {
+    rm_p *p = &the_runtime()->p;
+    ramet_sleep(MS);
+    rm_store(&p->attention, 0);
+    for (int tries = 0; !rm_load(&p->attention); tries++) {
+        burn(60 * MS);
+        CHECK(tries < 20);
+    }
+}
+
+static void nothing(void *arg) { ramet_yield(); }
+
+static int trim_main(void *arg) {
+    rm_rt *rt = the_runtime();
+    enum { N = 2000 };
+    static ramet_goroutine g[N];
+    for (int i = 0; i < N; i++) CHECK_EQ(ramet_go(nothing, NULL, &g[i]), 0);
+    for (int i = 0; i < N; i++) CHECK_EQ(ramet_join(g[i], RAMET_FOREVER), 0);
+    CHECK(rm_load(&rt->stacks.depot_n) > N / 2);
+    for (int i = 0; i < 150 && rm_load(&rt->stacks.depot_n); i++) ramet_sleep(100 * MS);
+    CHECK_EQ(rm_load(&rt->stacks.depot_n), 0);
+    CHECK(rm_load(&rt->stacks.cold_n) > N / 2);
+    for (int i = 0; i < N; i++) CHECK_EQ(ramet_go(nothing, NULL, &g[i]), 0); /* and they are good as new */
+    for (int i = 0; i < N; i++) CHECK_EQ(ramet_join(g[i], RAMET_FOREVER), 0);
+    return 0;
+}
+
+static void trims_free_stacks(void) {
+    int64_t usual = rm_sysmon_trim_ns;
+    rm_sysmon_trim_ns = 300 * MS;
+    for (int mode = 0; mode < 2; mode++)
+        CHECK_EQ(ramet_run(trim_main, NULL, &(ramet_options){.mode = (ramet_mode)mode}), 0);
+    rm_sysmon_trim_ns = usual;
+}
+
+static const check_test tests[] = {IN_RUNTIME(hogs_are_told),       IN_RUNTIME(woken_from_deep_sleep),
+                                   IN_RUNTIME(keeps_the_coarse_clock), IN_RUNTIME(asks_for_attention),
+                                   PLAIN(trims_free_stacks),        {0}};
+
+int main(int argc, char **argv) { return check_main(tests, argc, argv); }

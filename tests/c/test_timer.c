@@ -1,0 +1,323 @@
+/* test_timer.c: timers, and the heap they stand in. */
+#include <errno.h>
+
+#include "base/heap.h"
+#include "check.h"
+
+/* ------------------------------------------------------------------ helpers ---- */
+
+static int64_t pending(void) {
+    ramet_stats st;
+    CHECK_EQ(ramet_get_stats(&st), 0);
+    return (int64_t)st.timers;
+}
+
+static int order[1000], fired;
+static void note(void *arg) { order[fired++] = (int)(intptr_t)arg; }
+
+static ramet_timer *make(void (*fn)(void *), void *arg) {
+    ramet_timer *t = ramet_timer_new(fn, arg);
+    CHECK(t);
+    return t;
+}
+
+static void sleep_ms(int ms) { CHECK_EQ(ramet_sleep(ms * RAMET_MILLISECOND), 0); }
+
+/* Until `fired` is n; ten seconds at most. */
+static void until_fired(int n) {
+    int64_t until = ramet_deadline(10 * RAMET_SECOND);
+    while (fired < n && ramet_now() < until) sleep_ms(1);
+    CHECK(fired >= n);
+}
+
+/* ------------------------------------------------------------------ timers ---- */
+
+static void fire_in_order_of_time(void) {
+    enum { N = 100 };
+    ramet_timer *t[N];
+    int64_t base = ramet_deadline(3 * RAMET_MILLISECOND);
+    fired = 0;
+    for (int i = 0; i < N; i++) {
+        int k = (i * 37) % N;
+        t[k] = make(note, (void *)(intptr_t)k);
+        CHECK_EQ(ramet_timer_start(t[k], base + k * RAMET_MICROSECOND, 0), 0);
+    }
+    CHECK_EQ(pending(), N);
+    CHECK_EQ(fired, 0);
+    until_fired(N);
+    CHECK_EQ(fired, N);
+    for (int i = 0; i < N; i++) CHECK_EQ(order[i], i);
+    CHECK_EQ(pending(), 0);
+    for (int i = 0; i < N; i++) {
+        CHECK_EQ(ramet_timer_stop(t[i]), 0); /* it has fired */
+        ramet_timer_free(t[i]);
+    }
+}
+
+static void not_before_its_time(void) {
+    ramet_timer *t = make(note, NULL);
+    int64_t when = ramet_deadline(10 * RAMET_MILLISECOND);
+    fired = 0;
+    CHECK_EQ(ramet_timer_start(t, when, 0), 0);
+    while (!fired) {
+        CHECK(ramet_now() < when + 10 * RAMET_SECOND);
+        CHECK_EQ(ramet_yield(), 0); /* also while the proc is never idle */
+    }
+    CHECK(ramet_now() >= when);
+    ramet_timer_free(t);
+}
+
+static void stop_removes(void) {
+    ramet_timer *t = make(note, NULL);
+    fired = 0;
+    CHECK_EQ(ramet_timer_stop(t), 0); /* never started */
+    CHECK_EQ(ramet_timer_start(t, ramet_deadline(2 * RAMET_MILLISECOND), 0), 0);
+    CHECK_EQ(pending(), 1);
+    CHECK_EQ(ramet_timer_stop(t), 1);
+    CHECK_EQ(pending(), 0);
+    CHECK_EQ(ramet_timer_stop(t), 0);
+    sleep_ms(4);
+    CHECK_EQ(fired, 0);
+    CHECK_EQ(ramet_timer_start(t, ramet_deadline(100 * RAMET_SECOND), RAMET_SECOND), 0);
+    CHECK_EQ(ramet_timer_start(t, ramet_deadline(200 * RAMET_SECOND), 0), 1); /* again: it was pending */
+    CHECK_EQ(pending(), 1);
+    ramet_timer_free(t); /* stops */
+    CHECK_EQ(pending(), 0);
+    ramet_timer_free(NULL);
+    CHECK(!ramet_timer_new(NULL, NULL));
+}
+
+static void due_already(void) {
+    ramet_timer *t = make(note, (void *)3), *u = make(note, (void *)4);
+    fired = 0;
+    CHECK_EQ(ramet_timer_start(t, 0, 0), 0);
+    CHECK_EQ(ramet_timer_start(u, INT64_MIN, 0), 0);
+    CHECK_EQ(fired, 0); /* between goroutines, not here */
+    sleep_ms(1);
+    CHECK_EQ(fired, 2);
+    CHECK_EQ(order[0], 4);
+    CHECK_EQ(order[1], 3);
+    ramet_timer_free(t);
+    ramet_timer_free(u);
+}
+
+static ramet_timer *self;
+static void restart(void *arg) {
+    fired++;
+    if (fired < 10) CHECK_EQ(ramet_timer_start(self, ramet_deadline(100 * RAMET_MICROSECOND), 0), 0);
+    (void)arg;
+}
+
+static void restart_in_callback(void) {
+    self = make(restart, NULL);
+    fired = 0;
+    CHECK_EQ(ramet_timer_start(self, ramet_now(), 0), 0);
+    until_fired(10);
+    sleep_ms(2);
+    CHECK_EQ(fired, 10);
+    ramet_timer_free(self);
+}
+
+static void free_self(void *arg) {
+    (void)arg;
+    fired++;
+    ramet_timer_free(self);
+}
+
+static void free_in_callback(void) {
+    for (int periodic = 0; periodic < 2; periodic++) {
+        self = make(free_self, NULL);
+        fired = 0;
+        CHECK_EQ(ramet_timer_start(self, ramet_now(), periodic ? RAMET_MICROSECOND : 0), 0);
+        sleep_ms(3);
+        CHECK_EQ(fired, 1);
+        CHECK_EQ(pending(), 0);
+    }
+}
+
+static void stop_other(void *arg) {
+    CHECK_EQ(ramet_timer_stop(arg), 1);
+    fired++;
+}
+
+static void stop_another_that_is_due(void) { /* both are due in the same look; the first stops the second */
+    ramet_timer *b = make(note, NULL), *a = make(stop_other, b);
+    fired = 0;
+    CHECK_EQ(ramet_timer_start(b, 2, 0), 0);
+    CHECK_EQ(ramet_timer_start(a, 1, 0), 0);
+    sleep_ms(2);
+    CHECK_EQ(fired, 1);
+    ramet_timer_free(a);
+    ramet_timer_free(b);
+}
+
+static void periodic(void) {
+    ramet_timer *t = make(note, NULL);
+    fired = 0;
+    CHECK_EQ(ramet_timer_start(t, ramet_deadline(RAMET_MILLISECOND), RAMET_MILLISECOND), 0);
+    until_fired(5);
+    CHECK_EQ(pending(), 1);
+    int before = fired;
+    int64_t until = ramet_deadline(20 * RAMET_MILLISECOND);
+    while (ramet_now() < until) /* the proc is busy for twenty beats */
+        ;
+    sleep_ms(0);
+    for (int i = 0; i < 3; i++) CHECK_EQ(ramet_yield(), 0);
+    int64_t late = (ramet_now() - until) / RAMET_MILLISECOND; /* if the machine is slow */
+    sleep_ms(1);
+    CHECK(fired - before <= 6 + late * 2); /* one for all that were missed */
+    CHECK_EQ(ramet_timer_stop(t), 1);
+    int after = fired;
+    sleep_ms(3);
+    CHECK_EQ(fired, after);
+    ramet_timer_free(t);
+}
+
+static void starts_goroutine_body(void *arg) { *(int *)arg = 1; }
+static void starts_goroutine(void *arg) { CHECK_EQ(ramet_go(starts_goroutine_body, arg, NULL), 0); }
+
+static void a_callback_may_start_goroutines(void) {
+    int done = 0;
+    ramet_timer *t = make(starts_goroutine, &done);
+    CHECK_EQ(ramet_timer_start(t, ramet_deadline(RAMET_MILLISECOND), 0), 0);
+    for (int i = 0; i < 10000 && !done; i++) sleep_ms(1);
+    CHECK(done);
+    ramet_timer_free(t);
+}
+
+static int64_t last_when;
+static int backwards, many_fired;
+typedef struct timed {
+    ramet_timer *t;
+    int64_t when;
+} timed;
+
+static void in_time(void *arg) {
+    timed *t = arg;
+    if (t->when < last_when) backwards++;
+    last_when = t->when;
+    many_fired++;
+}
+
+static uint32_t random_state = 12345;
+static uint32_t random_below(uint32_t n) {
+    random_state = random_state * 1664525u + 1013904223u;
+    return (uint32_t)(((uint64_t)(random_state >> 8) * n) >> 24);
+}
+
+static void a_hundred_thousand(void) {
+    int n = check_many(100000, 5000), stopped = 0;
+    timed *t = malloc((size_t)n * sizeof *t);
+    last_when = backwards = many_fired = 0;
+    int64_t base = ramet_now();
+    for (int i = 0; i < n; i++) {
+        t[i].t = make(in_time, &t[i]);
+        t[i].when = ramet_deadline(1000 * RAMET_SECOND) + random_below(1000000);
+        CHECK_EQ(ramet_timer_start(t[i].t, t[i].when, 0), 0);
+    }
+    CHECK_EQ(pending(), n);
+    for (int i = 0; i < n; i += 3, stopped++) CHECK_EQ(ramet_timer_stop(t[i].t), 1);
+    CHECK_EQ(pending(), n - stopped);
+    for (int i = 0; i < n; i++) /* the others go off now, by the order of their new times */
+        if (i % 3) {
+            t[i].when = base - 1 - random_below(1u << 24);
+            CHECK_EQ(ramet_timer_start(t[i].t, t[i].when, 0), 1);
+        }
+    last_when = INT64_MIN;
+    sleep_ms(1);
+    CHECK_EQ(many_fired, n - stopped);
+    CHECK_EQ(backwards, 0);
+    CHECK_EQ(pending(), 0);
+    for (int i = 0; i < n; i++) ramet_timer_free(t[i].t);
+    free(t);
+}
+
+static void sleeper(void *count) {
+    CHECK_EQ(ramet_sleep((int64_t)random_below(5000000)), 0);
+    ++*(int *)count;
+}
+
+static void many_sleepers(void) {
+    int n = check_many(5000, 500), count = 0;
+    for (int i = 0; i < n; i++) check_go(sleeper, &count);
+    for (int i = 0; i < 10000 && count < n; i++) sleep_ms(1);
+    CHECK_EQ(count, n);
+    CHECK_EQ(pending(), 0);
+}
+
+static void outside_a_runtime(void) {
+    ramet_timer *t = ramet_timer_new(note, NULL);
+    if (!t) return;
+    CHECK_EQ(ramet_timer_start(t, ramet_now(), 0), -EPERM);
+    CHECK_EQ(ramet_timer_stop(t), -EPERM);
+    ramet_timer_free(t);
+}
+
+/* ------------------------------------------------------------------ the heap ---- */
+
+static void heap_is_whole(const rm_heap *h) {
+    for (uint32_t i = 0; i < h->n; i++) {
+        CHECK_EQ(h->slots[i].node->index, i + 1);
+        if (i) CHECK(h->slots[(i - 1) / 4].when <= h->slots[i].when);
+    }
+}
+
+static int by_value(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Random inserts and removals against an array that is sorted in the end. */
+static void heap_against_sorted_array(void) {
+    enum { N = 700 };
+    static rm_heap_node node[N];
+    static int64_t when[N], sorted[N];
+    for (int round = 0; round < 30; round++) {
+        rm_heap h = {NULL, 0, 0};
+        memset(node, 0, sizeof node);
+        int range = round % 3 == 0 ? 10 : round % 3 == 1 ? 1000 : 1000000000; /* with and without equals */
+        for (int step = 0; step < 4000; step++) {
+            int i = (int)random_below(N);
+            if (node[i].index) {
+                rm_heap_remove(&h, &node[i]);
+                CHECK_EQ(node[i].index, 0);
+            } else {
+                when[i] = (int64_t)random_below((uint32_t)range) - range / 2;
+                CHECK_EQ(rm_heap_insert(&h, &node[i], when[i]), 0);
+            }
+            if (step % 97 == 0) heap_is_whole(&h);
+        }
+        heap_is_whole(&h);
+        uint32_t n = 0;
+        for (int i = 0; i < N; i++)
+            if (node[i].index) sorted[n++] = when[i];
+        CHECK_EQ(n, h.n);
+        qsort(sorted, n, sizeof *sorted, by_value);
+        for (uint32_t i = 0; i < n; i++) {
+            CHECK_EQ(h.slots[0].when, sorted[i]);
+            CHECK_EQ(when[h.slots[0].node - node], sorted[i]);
+            rm_heap_remove(&h, h.slots[0].node);
+        }
+        CHECK_EQ(h.n, 0);
+        free(h.slots);
+    }
+}
+
+static const check_test tests[] = {
+    IN_RUNTIME(fire_in_order_of_time),
+    IN_RUNTIME(not_before_its_time),
+    IN_RUNTIME(stop_removes),
+    IN_RUNTIME(due_already),
+    IN_RUNTIME(restart_in_callback),
+    IN_RUNTIME(free_in_callback),
+    IN_RUNTIME(stop_another_that_is_due),
+    IN_RUNTIME(periodic),
+    IN_RUNTIME(a_callback_may_start_goroutines),
+    IN_RUNTIME(a_hundred_thousand),
+    IN_RUNTIME(many_sleepers),
+    PLAIN(outside_a_runtime),
+    PLAIN(heap_against_sorted_array),
+    {0},
+};
+
+int main(int argc, char **argv) { return check_main(tests, argc, argv); }
