@@ -206,7 +206,7 @@ class Report:
         return label or who, value, show(value, figure.unit), who.startswith("ramet")
 
     def charts(self, face, group):
-        """A chart a figure with a bar for everybody; of scale, a chart an operation with a bar for each amount."""
+        """A chart a figure, a bar for everybody; of scale, a chart an operation, a bar for each amount."""
         figures = [f for f in self.figures(face, group) if f.unit != "1/s"]  # there more is better
         if group != "scale":
             return [

@@ -61,9 +61,15 @@ static int64_t deadlocked(rm_p *p) {
     return 0;
 }
 
+static int64_t tell_time(rm_p *p) { /* sysmon reads and writes it, too */
+    int64_t now = rm_now();
+    rm_store(&p->now, now);
+    return now;
+}
+
 static void idle(rm_p *p) {
     rm_rt *rt = p->rt;
-    if (p->timers.heap.n && rm_timers_run(&p->timers, p->now = rm_now())) return;
+    if (p->timers.heap.n && rm_timers_run(&p->timers, tell_time(p))) return;
     if (rt->hooks.signals && rt->hooks.signals(rt)) return;
     int64_t again = RM_FOREVER;
     if (!hopeful(p) && !(again = deadlocked(p))) return;
@@ -73,7 +79,7 @@ static void idle(rm_p *p) {
         wait = when - rm_now();
         if (wait <= 0) wait = 0;
     }
-    p->polls++;
+    rm_store(&p->polls, p->polls + 1);
     if (rm_netpoll(p, wait) == -EINTR && rt->hooks.signals) rt->hooks.signals(rt);
     if (rt->sysmon) rm_sysmon_wake(rt);
     rm_timers_run(&p->timers, p->now);
@@ -90,10 +96,10 @@ void rm_loop(void *arg) {
             drain_inbox(p);
         }
         if (asked || p->tick <= 0) {
-            p->now = rm_now();
+            tell_time(p);
             if (p->timers.heap.n) rm_timers_run(&p->timers, p->now);
             if (rm_netpoll_waiters(p)) {
-                p->polls++;
+                rm_store(&p->polls, p->polls + 1);
                 rm_netpoll(p, 0);
             }
         }

@@ -107,12 +107,8 @@ static void retake(int sig, struct sigaction *old) {
 }
 
 void rm_overflow_recheck(void) {
-    pthread_mutex_lock(&mutex);
-    if (users) {
-        retake(SIGSEGV, &old_segv);
-        retake(SIGBUS, &old_bus);
-    }
-    pthread_mutex_unlock(&mutex);
+    retake(SIGSEGV, &old_segv);
+    retake(SIGBUS, &old_bus);
 }
 
 static void restore(int sig, const struct sigaction *old) {

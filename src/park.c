@@ -79,7 +79,7 @@ __attribute__((no_sanitize("thread")))
 static rm_noinline void switch_to(rm_p *p, rm_g *from, rm_g *to, bool dying) {
     rm_assert(from != to && p->cur == from);
     p->cur = to;
-    p->switches++;
+    rm_store(&p->switches, p->switches + 1);
     void *fresh = NULL;
     if (rm_unlikely(to->fresh)) {
         to->fresh = false;

@@ -150,7 +150,7 @@ static rm_g *pop(rm_g **list, uint32_t *n) {
     rm_g *g = *list;
     if (g) {
         *list = g->next;
-        --*n;
+        rm_store(n, *n - 1);
     }
     return g;
 }
@@ -198,7 +198,7 @@ void rm_stack_free(rm_stacks *s, rm_g *g, bool owner) {
         rm_g *rest = last->next;
         last->next = s->depot;
         s->depot = s->magazine;
-        s->depot_n += moved;
+        rm_store(&s->depot_n, s->depot_n + moved);
         s->magazine = rest;
         s->magazine_n -= moved;
         g->next = s->magazine;
@@ -207,7 +207,7 @@ void rm_stack_free(rm_stacks *s, rm_g *g, bool owner) {
     } else {
         g->next = s->depot;
         s->depot = g;
-        s->depot_n++;
+        rm_store(&s->depot_n, s->depot_n + 1);
     }
     rm_shared_drop(&s->lock);
 }

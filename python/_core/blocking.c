@@ -133,6 +133,7 @@ static PyObject *core_blocking(PyObject *module, PyObject *const *args, Py_ssize
     PyObject *r = j->result, *exc = j->exc;
     free(j);
     if (rm_likely(r != NULL)) return r;
+    if (!exc) return PyErr_Format(PyExc_RuntimeError, "blocking: the pool of threads has ended");
     PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
     Py_DECREF(exc);
     return NULL;

@@ -5,6 +5,8 @@
     X(int, tracing_what, tracing_what)                                                                                 \
     X(int, trash_nesting, trash_delete_nesting)
 
+/* asyncio remembers its running loop, and contextvars a value, by the thread state's id. */
+#define RM_PY_OWN_ID 1
 #define RM_PY_LIMIT(ts) ((ts)->recursion_limit)
 #define RM_PY_REMAINING(ts) ((ts)->recursion_remaining)
 #define RM_PY_COUNTER RM_PY_REMAINING /* what the yellow zone sets to 0 */

@@ -6,6 +6,8 @@
     X(int, trash_nesting, trash.delete_nesting)                                                                        \
     X(int, c_remaining, c_recursion_remaining)
 
+/* asyncio remembers its running loop, and contextvars a value, by the thread state's id. */
+#define RM_PY_OWN_ID 1
 #define RM_PY_LIMIT(ts) ((ts)->py_recursion_limit)
 #define RM_PY_REMAINING(ts) ((ts)->py_recursion_remaining)
 #define RM_PY_COUNTER(ts) ((ts)->c_recursion_remaining)

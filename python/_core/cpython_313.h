@@ -10,6 +10,8 @@
     X(PyObject *, local_key, threading_local_key)                                                                      \
     X(PyObject *, local_sentinel, threading_local_sentinel)
 
+/* asyncio remembers its running loop, and contextvars a value, by the thread state's id. */
+#define RM_PY_OWN_ID 1
 #define RM_PY_LIMIT(ts) ((ts)->py_recursion_limit)
 #define RM_PY_REMAINING(ts) ((ts)->py_recursion_remaining)
 #define RM_PY_COUNTER(ts) ((ts)->c_recursion_remaining)

@@ -42,12 +42,12 @@ void rm_pystate_init(rm_pystate *s, PyThreadState *ts, void *chunk, size_t chunk
 
 void rm_pystate_begin(rm_pystate *s, PyThreadState *ts) { rm_pystate_load(s, ts); }
 
-void rm_pystate_end(rm_pystate *s, PyThreadState *ts) {
-    rm_g *g = rm_g_self();
-    if (g->embed.pyflags & PYF_YELLOW) rm_yellow_close(g, ts);
-    Py_CLEAR(s->exc_base.exc_value); /* 3.11 leaves a None here */
+/* What is dropped may run code that makes some of it anew: as often as that happens, within reason. */
+static bool drop(PyThreadState *ts) {
+    bool any = ts->dict || ts->context;
     Py_CLEAR(ts->dict);
 #ifdef RM_PY_LOCAL_KEY /* threading.local drops a thread's values with these */
+    any |= ts->threading_local_key || ts->threading_local_sentinel;
     Py_CLEAR(ts->threading_local_key);
     Py_CLEAR(ts->threading_local_sentinel);
 #endif
@@ -57,7 +57,22 @@ void rm_pystate_end(rm_pystate *s, PyThreadState *ts) {
 #endif
     Py_CLEAR(ts->context);
     ts->context_ver++;
-    Py_CLEAR(ts->dict); /* what was dropped may have made another */
+#ifdef RM_PY_LOCAL_KEY
+    if (ts->delete_later) { /* put off because the stack was nearly full */
+        _PyTrash_thread_destroy_chain(ts);
+        any = true;
+    }
+#endif
+    return any;
+}
+
+void rm_pystate_end(rm_pystate *s, PyThreadState *ts) {
+    rm_g *g = rm_g_self();
+    Py_CLEAR(s->exc_base.exc_value); /* 3.11 leaves a None here */
+    for (int i = 0; drop(ts) && i < 8; i++)
+        ;
+    Py_CLEAR(s->exc_base.exc_value);
+    if (g->embed.pyflags & PYF_YELLOW) rm_yellow_close(g, ts);
     rm_assert(ts->datastack_chunk == s->chunk && !ts->datastack_chunk->previous);
     rm_assert(ts->exc_info == &s->exc_base);
 }
