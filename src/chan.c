@@ -169,7 +169,12 @@ int rm_chan_close(rm_chan *c) {
         return -EPIPE;
     }
     c->closed = true;
-    while ((s = rm_waitq_claim(&c->recvq)) || (s = rm_waitq_claim(&c->sendq))) {
+    for (;;) {
+        if ((s = rm_waitq_claim(&c->recvq))) {
+            if (s->elem) memset(s->elem, 0, c->elem); /* here: whoever is woken may find the channel freed */
+        } else if (!(s = rm_waitq_claim(&c->sendq))) {
+            break;
+        }
         s->ok = false;
         s->g->wake_sudog = s;
         *at = s;

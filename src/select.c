@@ -136,6 +136,7 @@ static int select_blocking(rm_g *g, rm_case *cases, int n, int64_t deadline, rm_
     for (int k = 0; k < m; k++) {
         rm_sudog *s = &sudogs[k];
         rm_case *c = &cases[s->index];
+        if (!rm_load(&s->queued)) continue; /* taken off by the waker, and the channel perhaps freed since */
         rm_lock_take(&c->chan->lock);
         if (s->queued) rm_waitq_remove(c->dir == RAMET_SEND ? &c->chan->sendq : &c->chan->recvq, s);
         rm_lock_drop(&c->chan->lock);
@@ -143,10 +144,7 @@ static int select_blocking(rm_g *g, rm_case *cases, int n, int64_t deadline, rm_
     if (!won) return e;
     rm_case *c = &cases[won->index];
     c->ok = won->ok;
-    if (won->ok) return (int)won->index;
-    if (c->dir == RAMET_SEND) return -EPIPE;
-    if (c->elem) memset(c->elem, 0, c->chan->elem);
-    return (int)won->index;
+    return !won->ok && c->dir == RAMET_SEND ? -EPIPE : (int)won->index;
 }
 
 static rm_noinline int select_few(rm_g *g, rm_case *cases, int n, int64_t deadline, uint64_t *rand) {

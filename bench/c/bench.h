@@ -34,17 +34,18 @@ static int background_fork(const options *o) {
     a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t len = sizeof a;
     int alive[2], listener = socket(AF_INET, SOCK_STREAM, 0);
+    /* Accepted sockets inherit it: their end is a reset, which leaves no port behind in TIME_WAIT. */
+    struct linger reset = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(listener, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     if (listener < 0 || bind(listener, (struct sockaddr *)&a, len) || listen(listener, 4096) ||
         getsockname(listener, (struct sockaddr *)&a, &len) || pipe(alive))
         must(-errno, "the holder of the idle connections");
     pid_t child = fork();
     if (child < 0) must(-errno, "fork");
     if (child == 0) {
-        struct pollfd fds[] = {{.fd = alive[0], .events = POLLIN},
-                               {.fd = listener, .events = POLLIN}};
+        struct pollfd fds[] = {{.fd = alive[0], .events = POLLIN}, {.fd = listener, .events = POLLIN}};
         close(alive[1]);
-        while (poll(fds, 2, -1) >= 0 &&
-               !fds[0].revents) /* until the parent has ended, at whatever point */
+        while (poll(fds, 2, -1) >= 0 && !fds[0].revents) /* until the parent has ended, at whatever point */
             accept(listener, NULL, NULL);
         _exit(0);
     }
@@ -105,8 +106,7 @@ static int bench_start(void *arg) {
 }
 
 static inline int bench_main(const row *rows, int argc, char **argv) {
-    if (argc > 1 && !strcmp(argv[1], "version"))
-        return printf("{\"version\": \"%s\"}\n", RAMET_VERSION), 0;
+    if (argc > 1 && !strcmp(argv[1], "version")) return printf("{\"version\": \"%s\"}\n", RAMET_VERSION), 0;
     bench_job j = {.o = parse_options(argc, argv), .row = find_row(rows, argc, argv)};
     if (!j.row) return skip("has no such thing"), 0;
     j.port = background_fork(&j.o);

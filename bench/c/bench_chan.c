@@ -35,9 +35,7 @@ static int64_t pingpong_round(void *arg, int64_t n) {
     return t;
 }
 
-static void bench_pingpong(const options *o) {
-    emit("ns", measure(o, 8, pingpong_round, NULL) / 2);
-}
+static void bench_pingpong(const options *o) { emit("ns", measure(o, 8, pingpong_round, NULL) / 2); }
 
 /* ---- one way ---- */
 
@@ -61,17 +59,13 @@ static int64_t stream_round(void *arg, int64_t n) {
     return t;
 }
 
-static void stream(const options *o, size_t capacity) {
-    emit("ns", measure(o, 8, stream_round, &capacity));
-}
+static void stream(const options *o, size_t capacity) { emit("ns", measure(o, 8, stream_round, &capacity)); }
 
 static void bench_unbuffered(const options *o) { stream(o, 0); }
 static void bench_buffered(const options *o) { stream(o, 128); }
 
 int main(int argc, char **argv) {
-    static const row rows[] = {{"pingpong", bench_pingpong},
-                               {"unbuffered", bench_unbuffered},
-                               {"buffered", bench_buffered},
-                               {NULL, NULL}};
+    static const row rows[] = {
+        {"pingpong", bench_pingpong}, {"unbuffered", bench_unbuffered}, {"buffered", bench_buffered}, {NULL, NULL}};
     return bench_main(rows, argc, argv);
 }

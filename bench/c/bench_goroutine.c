@@ -22,9 +22,7 @@ static int64_t yield_round(void *arg, int64_t n) {
     return (int64_t)((double)t * (double)n / (double)(each * o->n));
 }
 
-static void bench_yield(const options *o) {
-    emit("ns", measure(o, o->n * 4, yield_round, (void *)o));
-}
+static void bench_yield(const options *o) { emit("ns", measure(o, o->n * 4, yield_round, (void *)o)); }
 
 /* ---- start and end ---- */
 
@@ -94,8 +92,7 @@ static void bench_sleepers(const options *o) {
 }
 
 int main(int argc, char **argv) {
-    static const row rows[] = {{"yield", bench_yield},         {"spawn", bench_spawn},
-                               {"startmany", bench_startmany}, {"parked", bench_parked},
-                               {"sleepers", bench_sleepers},   {NULL, NULL}};
+    static const row rows[] = {{"yield", bench_yield},   {"spawn", bench_spawn},       {"startmany", bench_startmany},
+                               {"parked", bench_parked}, {"sleepers", bench_sleepers}, {NULL, NULL}};
     return bench_main(rows, argc, argv);
 }

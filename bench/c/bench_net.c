@@ -18,8 +18,7 @@ static void bench_echo(const options *o) {
     if (getsockname(ramet_conn_fd(listener), (struct sockaddr *)&a, &len)) must(-9, "getsockname");
     printf("{\"port\": %d}\n", ntohs(a.sin_port));
     fflush(stdout);
-    while (MUST(ramet_accept(listener, RAMET_FOREVER, &conn)) >= 0)
-        MUST(ramet_go(serve, conn, NULL));
+    while (MUST(ramet_accept(listener, RAMET_FOREVER, &conn)) >= 0) MUST(ramet_go(serve, conn, NULL));
 }
 
 int main(int argc, char **argv) {

@@ -54,8 +54,7 @@ static void bench_selectready(const options *o) {
 static void producer(void *arg) {
     many *m = arg;
     for (int64_t r = 0; r < m->rounds; r++)
-        for (int i = 0; i < PERIOD; i++)
-            MUST(ramet_chan_send(m->chans[order(i, m->n)], &r, RAMET_FOREVER));
+        for (int i = 0; i < PERIOD; i++) MUST(ramet_chan_send(m->chans[order(i, m->n)], &r, RAMET_FOREVER));
 }
 
 static int64_t block_round(void *arg, int64_t n) {
@@ -63,8 +62,7 @@ static int64_t block_round(void *arg, int64_t n) {
     ramet_goroutine g;
     MUST(ramet_go(producer, m, &g));
     int64_t t = now_ns();
-    for (int64_t i = 0; i < m->rounds * PERIOD; i++)
-        MUST(ramet_select(m->cases, m->n, RAMET_FOREVER));
+    for (int64_t i = 0; i < m->rounds * PERIOD; i++) MUST(ramet_select(m->cases, m->n, RAMET_FOREVER));
     t = scaled(m, now_ns() - t, n);
     MUST(ramet_join(g, RAMET_FOREVER));
     many_free(m);
@@ -77,7 +75,6 @@ static void bench_selectblock(const options *o) {
 }
 
 int main(int argc, char **argv) {
-    static const row rows[] = {
-        {"selectready", bench_selectready}, {"selectblock", bench_selectblock}, {NULL, NULL}};
+    static const row rows[] = {{"selectready", bench_selectready}, {"selectblock", bench_selectblock}, {NULL, NULL}};
     return bench_main(rows, argc, argv);
 }

@@ -15,8 +15,7 @@ static void bench_timers(const options *o) {
     for (int i = 0; i < o->n; i++)
         if (ramet_timer_stop(timers[i]) != 1) must(-22, "a timer was not pending");
     int64_t stopped = now_ns();
-    emit2("create_ns", (double)(created - start) / o->n, "stop_ns",
-          (double)(stopped - created) / o->n);
+    emit2("create_ns", (double)(created - start) / o->n, "stop_ns", (double)(stopped - created) / o->n);
 }
 
 static int64_t churn_round(void *timer, int64_t n) {
@@ -28,12 +27,9 @@ static int64_t churn_round(void *timer, int64_t n) {
     return now_ns() - start;
 }
 
-static void bench_timerchurn(const options *o) {
-    emit("ns", measure(o, 8, churn_round, ramet_timer_new(fired, NULL)));
-}
+static void bench_timerchurn(const options *o) { emit("ns", measure(o, 8, churn_round, ramet_timer_new(fired, NULL))); }
 
 int main(int argc, char **argv) {
-    static const row rows[] = {
-        {"timers", bench_timers}, {"timerchurn", bench_timerchurn}, {NULL, NULL}};
+    static const row rows[] = {{"timers", bench_timers}, {"timerchurn", bench_timerchurn}, {NULL, NULL}};
     return bench_main(rows, argc, argv);
 }

@@ -36,8 +36,7 @@ static inline int64_t now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
 static inline int64_t cpu_ns(void) { return clock_ns(CLOCK_PROCESS_CPUTIME_ID); }
 
 /* Call round(arg, n) -> ns with growing n until one round lasts long enough; its ns per operation. */
-static inline double measure(const options *o, int64_t first,
-                             int64_t (*round)(void *arg, int64_t n), void *arg) {
+static inline double measure(const options *o, int64_t first, int64_t (*round)(void *arg, int64_t n), void *arg) {
     double want = o->time * 1e9;
     int64_t n = first;
     round(arg, n); /* thrown away: code, stacks and caches are warm from here on */
@@ -57,8 +56,7 @@ static inline double resident(void) {
     double total = 0;
     FILE *f = fopen("/proc/self/status", "r");
     while (f && fgets(line, sizeof line, f))
-        if (!strncmp(line, "VmRSS:", 6) || !strncmp(line, "VmPTE:", 6))
-            total += atof(line + 6) * 1024;
+        if (!strncmp(line, "VmRSS:", 6) || !strncmp(line, "VmPTE:", 6)) total += atof(line + 6) * 1024;
     if (f) fclose(f);
     return total;
 }
@@ -67,9 +65,7 @@ static inline double resident(void) {
 static inline int64_t sleep_for(int i) { return 100000000 + (int64_t)i * 7919 % 10000 * 20000; }
 
 /* When timer number i of many is due: 100 ... 1,100 s from now, in no order. */
-static inline int64_t timer_span(int i) {
-    return (100000 + (int64_t)((uint64_t)i * 2654435761u % 1000000)) * 1000000;
-}
+static inline int64_t timer_span(int i) { return (100000 + (int64_t)((uint64_t)i * 2654435761u % 1000000)) * 1000000; }
 
 /* Which of n channels the select rows send on. */
 static inline int order(int i, int n) { return (i * 5 + i / 8) % n; }

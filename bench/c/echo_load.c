@@ -54,13 +54,19 @@ static double percentile(double q) {
     return 0;
 }
 
+/* Connect from 127.0.0.2: the ports that closed connections keep in TIME_WAIT are then not those of
+ * 127.0.0.1, where the next server looks for a free one. */
 static int open_conn(int port) {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)}, from = to;
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1);
+    from.sin_port = 0;
     int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
     if (fd < 0) die("socket");
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(fd, (struct sockaddr *)&a, sizeof a)) die("connect");
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    if (bind(fd, (struct sockaddr *)&from, sizeof from)) die("bind");
+    if (connect(fd, (struct sockaddr *)&to, sizeof to)) die("connect");
     if (fcntl(fd, F_SETFL, O_NONBLOCK)) die("fcntl");
     return fd;
 }
@@ -130,9 +136,7 @@ static void loop(int64_t until, phase phase) {
 }
 
 int main(int argc, char **argv) {
-    if (argc < 7)
-        return fprintf(stderr, "usage: echo_load PORT SIZE CONNS WARM SECONDS SERVER_PID [IDLE]\n"),
-               2;
+    if (argc < 7) return fprintf(stderr, "usage: echo_load PORT SIZE CONNS WARM SECONDS SERVER_PID [IDLE]\n"), 2;
     int port = atoi(argv[1]), count = atoi(argv[3]), idle = argc > 7 ? atoi(argv[7]) : 0;
     size = atoi(argv[2]);
     if (size < 8 || size > MAX_SIZE || count < 1)

@@ -36,8 +36,7 @@ static void echo(const options *o) {
     int on = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), ep = epoll_create1(0);
     struct epoll_event events[EVENTS], e = {.events = EPOLLIN, .data.fd = listener};
     if (bind(listener, (struct sockaddr *)&a, len) || listen(listener, 4096) ||
-        getsockname(listener, (struct sockaddr *)&a, &len) ||
-        epoll_ctl(ep, EPOLL_CTL_ADD, listener, &e)) {
+        getsockname(listener, (struct sockaddr *)&a, &len) || epoll_ctl(ep, EPOLL_CTL_ADD, listener, &e)) {
         skip(strerror(errno));
         return;
     }

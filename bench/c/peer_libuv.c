@@ -23,8 +23,7 @@ static void timers(const options *o) {
     int64_t created = now_ns();
     for (int i = 0; i < o->n; i++) uv_timer_stop(&t[i]);
     int64_t stopped = now_ns();
-    emit2("create_ns", (double)(created - start) / o->n, "stop_ns",
-          (double)(stopped - created) / o->n);
+    emit2("create_ns", (double)(created - start) / o->n, "stop_ns", (double)(stopped - created) / o->n);
 }
 
 static int64_t churn(void *arg, int64_t n) {
@@ -98,14 +97,12 @@ static void blocking(const options *o) {
     b.end = now_ns() + (int64_t)(o->time * 1e9);
     next_call(&b.timer);
     uv_run(uv_default_loop(), UV_RUN_DEFAULT);
-    emit2("ns", (double)b.wall / (double)b.count, "cpu_ns",
-          (double)(cpu_ns() - b.cpu) / (double)b.count);
+    emit2("ns", (double)b.wall / (double)b.count, "cpu_ns", (double)(cpu_ns() - b.cpu) / (double)b.count);
 }
 
 /* ---- echo ---- */
 
-static char
-    buffer[CHUNK]; /* one for all: what is read is written, or copied, before the next read */
+static char buffer[CHUNK]; /* one for all: what is read is written, or copied, before the next read */
 
 typedef struct pending {
     uv_write_t req;

@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+import struct
 
 from common import options
 
@@ -17,6 +18,8 @@ def idle_peer():
     if not count:
         return None
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+    # Accepted sockets inherit it: their end is a reset, which leaves no port behind in TIME_WAIT.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     port = listener.getsockname()[1]
     alive, held = os.pipe()  # the parent keeps `held` open for as long as it lives
     if os.fork() == 0:
