@@ -163,8 +163,7 @@ class Report:
             ]
             if lines:
                 parts.append(
-                    f"Goals, {FACES[face]} face\n\n"
-                    + table(["", "who", "goal", "measured", "verdict"], lines)
+                    f"Goals, {FACES[face]} face\n\n" + table(["", "who", "goal", "measured", "verdict"], lines)
                 )
         count = {v: sum(x == v for _, _, x in judged) for v in (goals.MET, goals.NEAR, goals.MISSED)}
         if judged:
@@ -178,11 +177,7 @@ class Report:
             if why != "has no such thing":
                 reasons.setdefault((who, why), []).append(row)
         lines = [f"- {who}: {why} ({'; '.join(dict.fromkeys(rows))})" for (who, why), rows in reasons.items()]
-        return (
-            "\n".join(["Dashes that stand for more than a thing that the peer has not:", *lines])
-            if lines
-            else ""
-        )
+        return "\n".join(["Dashes that stand for more than a thing that the peer has not:", *lines]) if lines else ""
 
     def text(self, quick):
         parts = [self.head()]
@@ -209,10 +204,7 @@ class Report:
         """A chart a figure, a bar for everybody; of scale, a chart an operation, a bar for each amount."""
         figures = [f for f in self.figures(face, group) if f.unit != "1/s"]  # there more is better
         if group != "scale":
-            return [
-                (f.bench, f.unit, [self.bar(face, f, w) for w in self.contestants(face, [f])])
-                for f in figures
-            ]
+            return [(f.bench, f.unit, [self.bar(face, f, w) for w in self.contestants(face, [f])]) for f in figures]
         charts = {}
         for figure in figures:
             operation, beside = figure.bench.split(" beside ")

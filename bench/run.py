@@ -172,9 +172,7 @@ def main(argv=None):
     except KeyboardInterrupt:
         env.say("bench: interrupted; this is what there is")
     minutes = (time.monotonic() - began) / 60
-    facts["run"] = (
-        f"{o.runs} samples of {o.seconds} s (echo {o.echo_seconds} s) each, {minutes:.1f} minutes, "
-    )
+    facts["run"] = f"{o.runs} samples of {o.seconds} s (echo {o.echo_seconds} s) each, {minutes:.1f} minutes, "
     facts["run"] += time.strftime("%Y-%m-%d %H:%M")
     report.write(o.out, run.results(), run.missing, facts, here, quick=o.quick)
     return 0 if run.samples else 1

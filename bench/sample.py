@@ -3,6 +3,7 @@ and gives back the figures that it printed. Every process it starts is ended bef
 
 import json
 import os
+import re
 import resource
 import select
 import subprocess
@@ -58,14 +59,20 @@ def start(argv, cores, stderr):
     )
 
 
+def last_words(stderr):
+    """What a program said last: the line of an exception if there is one, not the notes that follow it."""
+    stderr.seek(0)
+    lines = stderr.read().decode(errors="replace").strip().splitlines()
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Closed)\b", line)]
+    return (errors or lines or [""])[-1]
+
+
 def understand(line, stderr):
     """The figures of a line, or the exception that it stands for."""
     try:
         figures = json.loads(line)
     except ValueError:
-        stderr.seek(0)
-        said = stderr.read().decode(errors="replace").strip().splitlines()
-        raise Failed((said or [line.strip() or "printed nothing"])[-1]) from None
+        raise Failed(last_words(stderr) or line.strip() or "printed nothing") from None
     if "skip" in figures:
         raise Skipped(figures["skip"])
     if "error" in figures:
@@ -102,9 +109,8 @@ def take_echo(argv, row, seconds, stderr):
         load(port, size, conns, 0, seconds / 3, server.pid, idle=0)
         return load(port, size, conns, seconds / 5, seconds, server.pid, idle)
     except Failed as why:
-        stderr.seek(0)
-        said = stderr.read().decode(errors="replace").strip().splitlines()
-        raise Failed(f"{why}{'; server: ' + said[-1] if said else ''}") from None
+        said = last_words(stderr)
+        raise Failed(f"{why}; server: {said}" if said and said not in str(why) else str(why)) from None
     finally:
         end(server)
 

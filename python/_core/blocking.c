@@ -74,16 +74,14 @@ static void done(rm_p *p, rm_job *job) {
 }
 
 PyDoc_STRVAR(blocking_doc, "blocking(fn, /, *args, **kwargs)\n--\n\nRun a blocking call on a pool thread; only the calling goroutine waits. Returns what it returns, raises what it raises.\n\n"
-                           "May park. In an OS thread that is no goroutine fn is just called. Cancelled: the call goes on to its\n"
-                           "end, and its outcome is dropped.");
+                           "May park. Cancelled: the call goes on to its end, and its outcome is dropped.");
 static PyObject *core_blocking(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     core_state *st = core_of(module);
     if (nargs < 1) return PyErr_Format(PyExc_TypeError, "blocking: a function is needed");
     if (!PyCallable_Check(args[0]))
         return PyErr_Format(PyExc_TypeError, "blocking: fn must be callable, not %.100s", Py_TYPE(args[0])->tp_name);
-    rm_g *g = core_enter(st);
+    rm_g *g = core_enter_goroutine(st, "blocking()");
     if (!g) return NULL;
-    if (!g->p) return PyObject_Vectorcall(args[0], args + 1, (size_t)(nargs - 1), kwnames);
     int e = rm_check_cancel(g);
     if (e) return core_raise(st, g, e);
     py_job *j = rm_calloc(1, sizeof *j);

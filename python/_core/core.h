@@ -103,7 +103,12 @@ rm_inline rm_g *core_enter(core_state *st) {
     return core_enter_slow(st);
 }
 /* The same, but only a goroutine (main included) will do: RuntimeError "{what} ..." in another OS thread. */
-rm_g *core_enter_goroutine(core_state *st, const char *what);
+rm_g *core_enter_goroutine_slow(core_state *st, const char *what);
+rm_inline rm_g *core_enter_goroutine(core_state *st, const char *what) {
+    rm_m *m = rm_tls;
+    if (rm_likely(m && m->rt == st->rt && m->p)) return m->p->cur;
+    return core_enter_goroutine_slow(st, what);
+}
 
 /* Set the exception for a negative errno of the core; returns NULL. `g`: the caller. */
 PyObject *core_raise(core_state *st, rm_g *g, int code);

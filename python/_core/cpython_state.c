@@ -73,7 +73,7 @@ void rm_pystate_end(rm_pystate *s, PyThreadState *ts) {
         ;
     Py_CLEAR(s->exc_base.exc_value);
     if (g->embed.pyflags & PYF_YELLOW) rm_yellow_close(g, ts);
-    rm_assert(ts->datastack_chunk == s->chunk && !ts->datastack_chunk->previous);
+    rm_assert(!ts->datastack_chunk->previous);
     rm_assert(ts->exc_info == &s->exc_base);
 }
 

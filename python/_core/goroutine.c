@@ -442,24 +442,24 @@ static PyType_Spec goroutine_spec = {"ramet.Goroutine", sizeof(py_goroutine), 0,
 
 /* ------------------------------------------------------------------ functions ---- */
 
-PyDoc_STRVAR(gosched_doc, "gosched()\n--\n\nLet the other runnable goroutines run first. May park: a cancellation point. Any thread.");
+PyDoc_STRVAR(gosched_doc, "gosched()\n--\n\nLet the other runnable goroutines run first. May park: a cancellation point.");
 static PyObject *core_gosched(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
     (void)args; /* fast-call without arguments: interpreters specialise the call */
     if (rm_unlikely(nargs)) return PyErr_Format(PyExc_TypeError, "gosched takes no arguments");
     core_state *st = core_of(module);
-    rm_g *g = core_enter(st);
+    rm_g *g = core_enter_goroutine(st, "gosched()");
     if (rm_unlikely(!g)) return NULL;
     int e = rm_yield(g);
     if (rm_likely(e == 0)) Py_RETURN_NONE;
     return core_raise(st, g, e);
 }
 
-PyDoc_STRVAR(sleep_doc, "sleep(d, /)\n--\n\nSleep d seconds; zero or less yields. May park. Any thread. Cancelled.");
+PyDoc_STRVAR(sleep_doc, "sleep(d, /)\n--\n\nSleep d seconds; zero or less yields. May park. Cancelled.");
 static PyObject *core_sleep(PyObject *module, PyObject *d) {
     core_state *st = core_of(module);
     int64_t ns;
     if (core_duration(d, "d", &ns)) return NULL;
-    rm_g *g = core_enter(st);
+    rm_g *g = core_enter_goroutine(st, "sleep()");
     if (!g) return NULL;
     int e = rm_sleep(g, ns);
     if (rm_likely(e == 0)) Py_RETURN_NONE;

@@ -14,7 +14,7 @@ rm_g *core_enter_slow(core_state *st) {
     return m->p ? m->p->cur : m->g;
 }
 
-rm_g *core_enter_goroutine(core_state *st, const char *what) {
+rm_g *core_enter_goroutine_slow(core_state *st, const char *what) {
     rm_g *g = core_enter(st);
     if (g && !g->p) {
         PyErr_Format(PyExc_RuntimeError,
