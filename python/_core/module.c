@@ -30,7 +30,7 @@ rm_g *core_enter_goroutine_slow(core_state *st, const char *what) {
 
 static PyObject *raise_deadlock(core_state *st, rm_g *g) {
     PyObject *main = goroutine_as_waiting(st, g); /* g is running again, but the report is of its wait */
-    PyObject *text = main ? PyObject_CallMethod(st->module, "_deadlock_text", "O", main) : NULL;
+    PyObject *text = main ? PyObject_CallMethod(st->module, "_deadlock_text", "(O)", main) : NULL;
     Py_XDECREF(main);
     if (!text) return NULL;
     PyErr_SetObject(st->DeadlockError, text);
