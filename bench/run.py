@@ -23,7 +23,7 @@ from sample import Failed, Skipped, take
 
 def arguments(argv):
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument("--runs", type=int, default=7, help="samples of each contestant in each row (7)")
+    p.add_argument("--runs", type=int, help="samples of each contestant in each row (7; --quick: 3)")
     p.add_argument("--quick", action="store_true", help="3 short samples: a try, no measurement")
     p.add_argument("--only", default="", metavar="REGEX", help="only the rows whose name matches")
     p.add_argument("--who", default="", metavar="REGEX", help="only the contestants whose name matches")
@@ -33,10 +33,10 @@ def arguments(argv):
     p.add_argument("--out", default=str(env.BUILD), help="folder of results.json and the drawings")
     p.add_argument("--list", action="store_true", help="list rows and contestants, and end")
     o = p.parse_args(argv)
+    o.runs = (3 if o.quick else 7) if o.runs is None else o.runs
     if o.runs < 1:
         p.error("--runs must be at least 1")
     o.faces = (o.face,) if o.face else (r.PYTHON, r.C)
-    o.runs = 3 if o.quick else o.runs
     o.seconds, o.echo_seconds = (0.05, 0.3) if o.quick else (0.3, 1.0)
     return o
 

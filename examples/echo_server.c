@@ -30,8 +30,7 @@ static void serve(void *arg) {
     int error;
     while ((error = ramet_accept(listener, RAMET_FOREVER, &c)) != -ECANCELED) {
         if (error == 0) error = ramet_go(echo, c, NULL);
-        if (error == -ECONNABORTED || error == -EBADF) return; /* the listener was closed */
-        if (error) ramet_sleep(10 * RAMET_MILLISECOND);        /* out of descriptors or memory: later */
+        if (error) ramet_sleep(10 * RAMET_MILLISECOND); /* out of descriptors or memory: later */
     }
 }
 
@@ -63,15 +62,16 @@ static void client(void *arg) {
     check *k = arg;
     ramet_conn *c;
     int error = ramet_dial("tcp", k->address, ramet_deadline(30 * RAMET_SECOND), &c);
-    ramet_chan_send(k->opened, &error, RAMET_FOREVER);
+    int told = ramet_chan_send(k->opened, &error, RAMET_FOREVER);
     if (error) return;
-    if (ramet_chan_recv(k->everybody, NULL, RAMET_FOREVER) == -EPIPE) /* closed, and not: we are cancelled */
+    /* either may fail, if we are cancelled because another client could not connect */
+    if (told == 0 && ramet_chan_recv(k->everybody, NULL, RAMET_FOREVER) == -EPIPE)
         for (int i = 0; i < MESSAGES; i++) k->right += exchange(c, i);
     ramet_close(c);
 }
 
 static int run_check(check *k) {
-    k->opened = ramet_chan_make(sizeof(int), 0);
+    k->opened = ramet_chan_make(sizeof(int), (size_t)k->connections);
     k->everybody = ramet_chan_make(1, 0);
     ramet_goroutine *clients = calloc((size_t)k->connections, sizeof *clients);
     if (!k->opened || !k->everybody || !clients) return -ENOMEM;
@@ -121,9 +121,11 @@ static int start(void *arg) {
     snprintf(k.address, sizeof k.address, "127.0.0.1:%d", ntohs(sa.sin_port));
     ramet_goroutine server;
     error = ramet_go(serve, listener, &server);
-    if (!error) error = run_check(&k);
+    if (error) return error;
+    error = run_check(&k);
+    ramet_cancel(server);
+    ramet_join(server, RAMET_FOREVER);
     ramet_close(listener);
-    if (error >= 0) ramet_join(server, RAMET_FOREVER);
     return error;
 }
 

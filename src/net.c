@@ -356,10 +356,11 @@ int rm_conn_connect_to(rm_conn *c, rm_g *g, const struct sockaddr *sa, socklen_t
     if (e) return e;
     bool begun = false;
     for (int64_t pause = RAMET_MILLISECOND;;) {
+        conn_clear_ready(c, RM_NP_WRITE);
         e = connect(c->fd, sa, len) ? -errno : 0;
         c->drained = false;
-        if (c->pd) /* what a socket not yet connected had reported: hung up, writable */
-            c->pd->hup = c->pd->ready[RM_NP_READ] = c->pd->ready[RM_NP_WRITE] = false;
+        if (e == -EINPROGRESS && c->pd) /* what a socket not yet connected had reported; later it is the peer's doing */
+            c->pd->hup = c->pd->ready[RM_NP_READ] = false;
         if (e == -EINPROGRESS || e == -EALREADY || e == -EINTR) {
             /* after the edge connect tells how it went: Linux answers the second call with the
              * outcome */

@@ -239,7 +239,7 @@ int rm_pd_wait(rm_pd *pd, rm_g *g, int dir, int64_t deadline) {
         rm_waitq_push(&pd->waiters[dir], &s);
         e = rm_park(g, dir == RM_NP_READ ? RM_R_IO_READ : RM_R_IO_WRITE, pd, until, NULL, NULL);
         if (s.queued) rm_waitq_remove(&pd->waiters[dir], &s);
-        if (pd->closing) e = -ECONNABORTED;
+        if (pd->closing && e != -ECANCELED && e != -EINTR) e = -ECONNABORTED; /* a cancel comes but once */
         if (e != NP_WAKE_AGAIN) break;
     }
     np->waiting--;

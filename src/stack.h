@@ -8,12 +8,13 @@ typedef struct rm_stacks { /* one a runtime */
     size_t slot;           /* bytes from one slot to the next, guard included */
     size_t guard;          /* bytes of it that are guard; the lowest RM_RED_BYTES are never opened */
     rm_lock lock;          /* of everything below but the magazine */
-    rm_g *magazine;        /* free, warm; owner proc only */
+    rm_g *magazine[2 * RM_MAGAZINE]; /* free, warm, newest last; owner proc only */
     uint32_t magazine_n;
-    rm_g *depot;           /* free, warm; shared */
+    rm_g **depot;          /* free, warm; shared */
     uint32_t depot_n;
-    rm_g *cold;            /* free, trimmed: all but the top page given back */
+    rm_g **cold;           /* free, trimmed: all but the top page given back */
     uint32_t cold_n;
+    uint64_t room;         /* of depot and cold each: for every slot carved, so that a free cannot fail */
     char *carve, *carve_end; /* the part of the newest slab that was never used */
     rm_list slabs;
     uint64_t carved;

@@ -11,7 +11,7 @@
 #define RM_PY_LIMIT(ts) ((ts)->py_recursion_limit)
 #define RM_PY_REMAINING(ts) ((ts)->py_recursion_remaining)
 #define RM_PY_COUNTER(ts) ((ts)->c_recursion_remaining)
-#define RM_PY_C_LIMIT(bytes) C_RECURSION_LIMIT
+#define RM_PY_C_LIMIT(bytes) ((bytes) / 300 < C_RECURSION_LIMIT ? (int)((bytes) / 300) : C_RECURSION_LIMIT)
 #define RM_PY_LOADED(ts) ((void)0)
 #define RM_PY_CFRAME 1
 #define RM_PY_CURRENT_FRAME(ts) ((ts)->cframe->current_frame)

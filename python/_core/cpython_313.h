@@ -1,17 +1,19 @@
 /* cpython_313.h: the fields of 3.13's thread state that belong to a goroutine. See cpython_state.h.
  *
  * The C limit goes by the stack's size: 3.13's trashcan nests up to it, at some 150 bytes a level. */
+#include "internal/pycore_tstate.h"
+
+#define RM_PY_IMPL(ts) ((_PyThreadStateImpl *)(ts))
 #define RM_PY_FIELDS(X)                                                                                                \
     X(struct _PyInterpreterFrame *, current_frame, current_frame)                                                      \
-    X(uint64_t, id, id)                                                                                                \
     X(int, what_event, what_event)                                                                                     \
     X(int, c_remaining, c_recursion_remaining)                                                                         \
     X(PyObject *, delete_later, delete_later)                                                                          \
     X(PyObject *, local_key, threading_local_key)                                                                      \
     X(PyObject *, local_sentinel, threading_local_sentinel)
 
-/* asyncio remembers its running loop, and contextvars a value, by the thread state's id. */
-#define RM_PY_OWN_ID 1
+#define RM_PY_IMPL_FIELDS(X) X(PyObject *, running_loop, asyncio_running_loop)
+
 #define RM_PY_LIMIT(ts) ((ts)->py_recursion_limit)
 #define RM_PY_REMAINING(ts) ((ts)->py_recursion_remaining)
 #define RM_PY_COUNTER(ts) ((ts)->c_recursion_remaining)

@@ -53,7 +53,9 @@ static bool drop(PyThreadState *ts) {
 #endif
 #ifdef RM_PY_IMPL_FIELDS
     Py_CLEAR(RM_PY_IMPL(ts)->asyncio_running_loop);
+#if PY_VERSION_HEX >= 0x030e0000
     Py_CLEAR(RM_PY_IMPL(ts)->asyncio_running_task);
+#endif
 #endif
     Py_CLEAR(ts->context);
     ts->context_ver++;

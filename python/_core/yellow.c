@@ -78,7 +78,11 @@ void rm_yellow_watch(rm_rt *rt, PyInterpreterState *interp) {
 
 #else
 
-size_t rm_yellow_bytes(size_t stack_size) { return stack_size / 8 < (64u << 10) ? stack_size / 8 : 64u << 10; }
+/* Never opened, only against big frames: CPython's own margins are above it. */
+size_t rm_yellow_bytes(size_t stack_size) {
+    size_t bytes = stack_size / 8, margin = _PyOS_STACK_MARGIN_BYTES;
+    return bytes < margin ? 0 : bytes - margin < (64u << 10) ? bytes - margin : 64u << 10;
+}
 
 bool rm_yellow_overflow(rm_rt *rt, rm_g *g, void *addr) {
     (void)rt, (void)g, (void)addr;

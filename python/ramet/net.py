@@ -137,9 +137,7 @@ def _getaddrinfo(*args: _Any) -> list[_Any] | Exception:
         return e
 
 
-def _resolve(
-    what: str, family: int, address: Address, passive: bool, deadline: float | None
-) -> list[tuple[int, _Any]]:
+def _resolve(what: str, family: int, address: Address, passive: bool, deadline: float | None) -> list[tuple[int, _Any]]:
     """(family, numeric address) to be tried in this order. May park."""
     if family == _socket.AF_UNIX:
         return [(family, _unix_path(what, address))]
@@ -199,11 +197,11 @@ def _timeout(what: str, timeout: float | None) -> float | None:
 
 
 def dial(network: str, address: Address, *, timeout: float | None = None) -> Conn:
-    """Connect. `network` is "tcp", "tcp4", "tcp6" or "unix"; `address` "host:port", "[::1]:80", ":8080" (this machine) or
-    a tuple as the socket module has it; of "unix" a path ("@name": Linux's abstract name).
+    """Connect. `network` is "tcp", "tcp4", "tcp6" or "unix"; `address` "host:port", "[::1]:80", ":8080" (this machine)
+    or a tuple as the socket module has it; of "unix" a path ("@name": Linux's abstract name).
 
-    Names are looked up off the scheduler, and every address is tried, in order, one after the other (happy eyeballs, which
-    tries several at once, comes in a later release). May park. Goroutines and the main thread.
+    Names are looked up off the scheduler, and every address is tried, in order, one after the other (happy eyeballs,
+    which tries several at once, comes in a later release). May park. Goroutines and the main thread.
 
     Raises ValueError for a network or address that is none, socket.gaierror for a name that is unknown,
     TimeoutError when `timeout` seconds have passed, else the error of the last address that was tried
@@ -289,12 +287,12 @@ class Server:
         self._listener = listener
         self._handler = handler
         self._addr = listener.addr
-        self._slots = None if max_conns is None else _core.Chan(max_conns)
-        self._active: dict[Conn, _core.Goroutine] = {}
+        self._slots: _core.Chan[None] | None = None if max_conns is None else _core.Chan(max_conns)
+        self._active: dict[Conn, _core.Goroutine[None]] = {}
         self._unbegun: set[Conn] = set()  # of these: a goroutine that is cancelled now will never begin
         self._closed = False  # by close(): handlers are cut off
         self._accepting = True
-        self._done = _core.Chan()
+        self._done: _core.Chan[None] = _core.Chan()
         self._accepter = _core.go(self._accept_all)
         self._accepter.name = "serve"
 
@@ -408,12 +406,12 @@ def serve(
     *,
     max_conns: int | None = None,
 ) -> Server:
-    """Accept connections in the background, calling handler(conn) for each in a goroutine of its own, and closing conn when
-    it returns. An address means "tcp"; a listener becomes the server's, which closes it.
+    """Accept connections in the background, calling handler(conn) for each in a goroutine of its own, and closing conn
+    when it returns. An address means "tcp"; a listener becomes the server's, which closes it.
 
     With `max_conns` connections being handled, the next one is accepted when one of them ends. A handler that raises is
-    reported by ramet.excepthook, and the server goes on; so it does when descriptors run out (EMFILE): it tries again after 5
-    ms to 1 s.
+    reported by ramet.excepthook, and the server goes on; so it does when descriptors run out (EMFILE): it tries again
+    after 5 ms to 1 s.
 
     Parks only to look up a name. Goroutines and the main thread. Errors as listen().
     """

@@ -213,7 +213,7 @@ static void slabs(void) {
         CHECK_EQ(rm_stacks_trim(&s, N), 0);
         CHECK_EQ(s.depot_n, 0);
         CHECK_EQ(s.cold_n, warm);
-        for (rm_g *c = s.cold; c; c = c->next) CHECK_EQ(c->lo[8000], 0); /* its memory has gone back */
+        for (uint32_t i = 0; i < s.cold_n; i++) CHECK_EQ(s.cold[i]->lo[8000], 0); /* its memory has gone back */
     }
     rm_stacks_fini(&s);
 }

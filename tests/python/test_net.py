@@ -601,7 +601,6 @@ def test_cancel(pair, ln):
     assert gs[0].join(T)
 
 
-@pytest.mark.xfail(strict=False, reason="rm_pd_wait (src/netpoll.c) turns -ECANCELED into -ECONNABORTED: the cancel is lost")
 def test_a_cancel_survives_a_close_that_follows(pair):
     a, _ = pair
     seen = []
@@ -750,7 +749,14 @@ def test_every_address_is_tried(monkeypatch, ln):
 def test_forms_of_addresses(ln):
     port = ln.addr[1]
     for network in ("tcp", "tcp4"):
-        for address in (f"127.0.0.1:{port}", f":{port}", ("127.0.0.1", port), ("", port), (None, port), ("127.0.0.1", str(port))):
+        for address in (
+            f"127.0.0.1:{port}",
+            f":{port}",
+            ("127.0.0.1", port),
+            ("", port),
+            (None, port),
+            ("127.0.0.1", str(port)),
+        ):
             with net.dial(network, address, timeout=T) as c:
                 assert c.remote_addr == ln.addr
     with net.dial("tcp4", f"localhost:{port}", timeout=T) as c:
@@ -1026,7 +1032,23 @@ def test_serve_address_and_listener():
 def test_serve_closes_what_the_handler_leaves_open():
     with net.serve("127.0.0.1:0", lambda conn: conn.write(b"bye")) as server:
         with net.dial("tcp", server.addr) as c:
-            assert read_all(c) == b"bye"
+            assert c.read(10, T) == b"bye"
+            assert c.read(10, 2) == b""
+
+
+def test_an_end_that_comes_together_with_the_connection_is_seen(ln):
+    def serve():
+        with ln.accept(T) as conn:
+            conn.write(b"bye")
+
+    for _ in range(3):
+        g = ramet.go(serve)
+        t = time.monotonic()
+        with net.dial("tcp", ln.addr, timeout=T) as c:
+            assert c.read(100, 1) == b"bye"
+            assert c.read(100, 1) == b""
+        g.join(T)
+        assert time.monotonic() - t < 0.9  # and not at the timeout
 
 
 def test_a_failing_handler_is_reported_and_the_server_goes_on(reports):
