@@ -78,7 +78,7 @@ typedef enum ramet_mode { RAMET_SERIALISED = 0, RAMET_LOCKED = 1 } ramet_mode;
 typedef struct ramet_options {
     ramet_mode mode;
     size_t stack_size;       /* bytes a goroutine's stack slot spans, guard included; rounded up to a
-                                power of two between 16 KiB and 64 MiB; default 256 KiB */
+                                power of two between 16 KiB and 64 MiB; default 64 KiB */
     unsigned max_threads;    /* pool threads for ramet_blocking at most; default 64 */
     uint64_t seed;           /* of the random choices of select; default: from the kernel */
     bool quiet;              /* do not print a deadlock report */

@@ -3,8 +3,9 @@
  * Those versions count recursion in C levels and know nothing of the size of a goroutine's stack. So the guard
  * below a stack is a yellow zone above a red page. A fault in the zone opens the topmost part of it and sets the
  * counter to nothing left: the interrupted C code goes on there, and the next check of CPython's raises
- * RecursionError. What was taken from the counter is given back, and the zone closed, at the goroutine's next
- * switch, at its end, or, if it does neither, when sysmon sees it open: by a pending call, in the eval loop.
+ * RecursionError. What was taken from the counter is given back, and the zone closed, by a pending call as soon as
+ * Python code runs above it again (on 3.11, where only the main thread runs such calls, at the latest at the
+ * goroutine's next switch or its end; sysmon looks, too).
  *
  * Until then the zone is opened part by part, the counter taken to nothing each time: a second recursion with
  * fatter frames than the first finds another part. A fault in the red page, or with all of it open, is fatal
@@ -24,6 +25,45 @@
 
 size_t rm_yellow_bytes(size_t stack_size) { return stack_size / 4 < 4 * PART ? stack_size / 4 : 4 * PART; }
 
+static bool asked; /* atomic: the pending call is on its way */
+static int close_pending(void *unused);
+
+/* Have close_pending called by the eval loop. From any thread, and from the SIGSEGV handler: if the lock of the
+ * pending calls is held just now, perhaps by the code that was interrupted, then not; sysmon will ask. */
+static void ask(PyInterpreterState *interp) {
+    if (rm_xchg(&asked, true)) return;
+    bool queued = false;
+#if PY_VERSION_HEX >= 0x030d0000
+    if (!PyMutex_IsLocked(&interp->ceval.pending.mutex))
+        queued = _PyEval_AddPendingCall(interp, close_pending, NULL, 0) == _Py_ADD_PENDING_SUCCESS;
+#else
+    PyThread_type_lock lock = interp->ceval.pending.lock;
+    if (PyThread_acquire_lock(lock, NOWAIT_LOCK)) {
+        PyThread_release_lock(lock);
+#if PY_VERSION_HEX >= 0x030c0000
+        queued = _PyEval_AddPendingCall(interp, close_pending, NULL, 0) == 0;
+#else
+        queued = _PyEval_AddPendingCall(interp, close_pending, NULL) == 0;
+        /* 3.11 decides on the calling thread whether the main one need look */
+        _Py_atomic_store_relaxed(&interp->ceval.eval_breaker, 1);
+#endif
+    }
+#endif
+    if (!queued) rm_store(&asked, false);
+}
+
+static int close_pending(void *unused) {
+    (void)unused;
+    rm_store(&asked, false);
+    rm_m *m = rm_m_self();
+    rm_g *g = m && m->p ? m->p->cur : NULL;
+    if (!g || !(g->embed.pyflags & PYF_YELLOW)) return 0;
+    PyThreadState *ts = m->p->embed_tstate;
+    rm_yellow_close(g, ts);
+    if (g->embed.pyflags & PYF_YELLOW) ask(ts->interp); /* it still stands there */
+    return 0;
+}
+
 bool rm_yellow_overflow(rm_rt *rt, rm_g *g, void *addr) {
     size_t most = rt->stacks.guard - RM_RED_BYTES, below = (size_t)(g->lo - (char *)addr);
     if (below > most || below <= g->embed.yellow) return false;
@@ -34,6 +74,7 @@ bool rm_yellow_overflow(rm_rt *rt, rm_g *g, void *addr) {
     g->embed.pyflags |= PYF_YELLOW;
     g->embed.py.counter += RM_PY_COUNTER(ts);
     RM_PY_COUNTER(ts) = 0;
+    ask(ts->interp);
     return true;
 }
 
@@ -48,26 +89,11 @@ void rm_yellow_close(rm_g *g, PyThreadState *ts) {
     rm_stack_close_guard(&g->p->rt->stacks, g);
 }
 
-static bool asked; /* atomic: the pending call is on its way */
-
-static int close_pending(void *unused) {
-    (void)unused;
-    rm_store(&asked, false);
-    rm_m *m = rm_m_self();
-    if (!m || !m->p) return 0;
-    rm_g *g = m->p->cur;
-    if (g->embed.pyflags & PYF_YELLOW) rm_yellow_close(g, m->p->embed_tstate);
-    return 0;
-}
-
 void rm_yellow_watch(rm_rt *rt, PyInterpreterState *interp) {
     rm_g *g = rm_load(&rt->p.cur);
-    if (!(rm_load(&g->embed.pyflags) & PYF_YELLOW) || rm_load(&asked)) return;
-    rm_store(&asked, true);
-#if PY_VERSION_HEX >= 0x030d0000
-    bool queued = _PyEval_AddPendingCall(interp, close_pending, NULL, 0) == _Py_ADD_PENDING_SUCCESS;
-#elif PY_VERSION_HEX >= 0x030c0000
-    bool queued = _PyEval_AddPendingCall(interp, close_pending, NULL, 0) == 0;
+    if (rm_load(&g->embed.pyflags) & PYF_YELLOW) ask(interp);
+}
+
 #else
     bool queued = _PyEval_AddPendingCall(interp, close_pending, NULL) == 0;
     /* 3.11 decides on the calling thread whether the main one need look */

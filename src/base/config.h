@@ -10,7 +10,7 @@
 #define RM_TICK 61              /* switches between two looks at timers and poller (Go's schedtick) */
 #define RM_RUNNEXT_BUDGET 61    /* wake-ups in a row that may jump the queue */
 #define RM_SLAB_BYTES (64u << 20) /* one mapping of stacks */
-#define RM_STACK_DEFAULT (256u << 10)
+#define RM_STACK_DEFAULT (64u << 10)
 #define RM_STACK_MIN (16u << 10)
 #define RM_STACK_MAX (64u << 20)
 /* Control blocks of neighbouring slots stand this much apart in their pages; see stack.c. Python needs the whole page. */

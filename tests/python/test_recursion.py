@@ -3,7 +3,6 @@
 What may overflow the C stack runs in a process of its own, with the smallest stack and with the default one.
 """
 
-import functools
 import os
 import signal
 import subprocess
@@ -75,8 +74,7 @@ CASES = {
         sorted([A(), A()])
     """,
     "reduce": """
-        import functools
-        def f(a, b): return functools.reduce(f, [a, b])
+                def f(a, b): return functools.reduce(f, [a, b])
         f(1, 2)
     """,
     "map": """
@@ -85,8 +83,7 @@ CASES = {
         next(it)
     """,
     "partial": """
-        import functools
-        f = lambda: g()
+                f = lambda: g()
         g = functools.partial(f)
         g()
     """,
@@ -308,8 +305,249 @@ def python(code, stack_size=None, *options, timeout=50):
     )
 
 
+def may_die(name, size):
+    """Recursion that this CPython does not count: on a main thread it has 8 MiB, or crashes there, too."""
+    if name in ("hash_nested", "map"):
+        return True
+    if name == "compile_unary":  # the parser
+        return sys.version_info < (3, 14)
+    return name.startswith("compile_") and sys.version_info < (3, 12) and size < 256 << 10
+
+
+def named_death(p):
+    return p.returncode in (-signal.SIGSEGV, -signal.SIGBUS) and "ramet: goroutine 2 (" in p.stderr
+
+
 @pytest.mark.parametrize("size", SIZES, ids=lambda s: f"{s >> 10}K")
 @pytest.mark.parametrize("name", CASES, ids=lambda s: s.replace(" ", "-"))
 def test_recursion(name, size):
-    p = python(prelude.format(source=textwrap.dedent(CASES[name]), name=name), size)
+    source = textwrap.dedent(CASES[name])
+    name = "imports" if name == "ok imports" and size < 256 << 10 else name  # compile() needs 100 KiB
+    p = python(prelude.format(source=source, name=name), size)
+    if p.returncode and may_die(name, size):
+        assert named_death(p), (p.returncode, p.stderr)
+    else:
+        assert p.returncode == 0, p.stdout + p.stderr[-3000:]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda s: f"{s >> 10}K")
+def test_one_kind_after_another_without_a_switch(size):
+    names = ["repr", "sorted", "python", "getattr", "reduce", "sorted_lt", "json_dumps", "call"]
+    sources = [textwrap.dedent(CASES[n]) for n in names] * 3
+    code = f"""
+        import sys, ramet
+        def f():
+            kinds = []
+            for source in {sources!r}:
+                try:
+                    exec(compile(source, "s", "exec"), {{}})
+                except RecursionError as e:
+                    kinds.append(1)
+                del source
+                assert len(repr([[[[[[1]]]]]])) == 13
+            return len(kinds)
+        for _ in range(3):
+            assert ramet.go(f).join() == {len(sources)}
+    """
+    p = python(textwrap.dedent(code), size)
     assert p.returncode == 0, p.stdout + p.stderr[-3000:]
+
+
+def test_the_whole_depth_is_there_again_after_an_overflow():
+    def nested(n):
+        a = []
+        for _ in range(n):
+            a = [a]
+        return a
+
+    def most():
+        low, high = 10, 100_000
+        while high - low > 1:
+            n = (low + high) // 2
+            try:
+                repr(nested(n))
+                low = n
+            except RecursionError:
+                high = n
+        return low
+
+    first = go(most).join(T)
+    assert first > 300
+    g, h = go(most), go(most)
+    assert g.join(T) == h.join(T) == first
+
+
+def test_limit_changed_while_goroutines_are_parked():
+    def deep(n, c):
+        return 0 * c.recv() if n == 0 else 1 + deep(n - 1, c)
+
+    def count():
+        try:
+            return 1 + count()
+        except RecursionError:
+            return 1
+
+    c = Chan()
+    old = sys.getrecursionlimit()
+    gs = [go(deep, n, c) for n in (5, 100, 500)]
+    gosched()
+    try:
+        sys.setrecursionlimit(old + 1000)
+        with_more = go(count).join(T)
+        for _ in range(100):
+            gosched()
+        sys.setrecursionlimit(old)
+        assert with_more - go(count).join(T) == 1000
+        sys.setrecursionlimit(old + 50)
+        for g in gs:
+            c.send(1)
+        assert [g.join(T) for g in gs] == [5, 100, 500]
+    finally:
+        sys.setrecursionlimit(old)
+    assert go(count).join(T) == with_more - 1000
+
+
+def test_limit_below_the_depth_of_a_parked_goroutine():
+    code = """
+        import sys
+        from ramet import Chan, go, gosched
+        def deep(n, c):
+            if n: return 1 + deep(n - 1, c)
+            v = c.recv()
+            try:
+                (lambda: 0)()
+            except RecursionError:
+                return v
+        c = Chan()
+        g = go(deep, 600, c)
+        gosched()
+        sys.setrecursionlimit(300)
+        c.send(1)
+        assert g.join() == 601
+    """
+    p = python(textwrap.dedent(code))
+    assert p.returncode == 0, p.stderr
+
+
+def test_a_thousand_goroutines_each_five_hundred_deep():
+    def deep(n, c):
+        if n == 0:
+            return c.recv()
+        return 1 + deep(n - 1, c)
+
+    c = Chan()
+    gs = [go(deep, 500, c) for _ in range(1000)]
+    gosched()
+    for _ in gs:
+        c.send(0)
+    assert {g.join(T) for g in gs} == {500}
+
+
+def test_recursion_errors_in_many_goroutines_in_turn():
+    class Nested:
+        def __init__(self, deep):
+            self.deep = deep
+
+        def __repr__(self):
+            gosched()
+            return repr(Nested(self.deep + 1))
+
+    def f():
+        for _ in range(3):
+            with pytest.raises(RecursionError):
+                repr(Nested(0))
+        return "fine"
+
+    gs = [go(f) for _ in range(10)]
+    assert [g.join(T) for g in gs] == ["fine"] * 10
+
+
+def test_decimal_with_a_million_digits():
+    def f():
+        import decimal
+
+        with decimal.localcontext() as ctx:
+            ctx.prec = 1_000_000
+            x = decimal.Decimal(7).sqrt()
+            return len(str(x * x))
+
+    assert go(f).join(T) > 900_000
+
+
+def test_big_int_to_str():
+    def f():
+        old = sys.get_int_max_str_digits()
+        sys.set_int_max_str_digits(0)
+        try:
+            return len(str(1 << 400_000))
+        finally:
+            sys.set_int_max_str_digits(old)
+
+    assert go(f).join(T) == 120_412
+
+
+# ---- what is fatal names the goroutine ------------------------------------------------------------------
+
+FATAL = """
+    import faulthandler, time
+    import ramet
+    def f():
+        ramet.current().name = "deep one"
+        it = iter([1])
+        for _ in range(100_000): it = map(int, it)
+        next(it)
+    {before}
+    ramet.go(ramet.gosched).join()
+    {after}
+    ramet.go(f).join()
+"""
+
+
+@pytest.mark.parametrize("when", ["never", "before", "after"])
+def test_fatal_overflow_names_the_goroutine(when):
+    enable = "faulthandler.enable()"
+    # what comes after our first use is put behind us within a tick of the runtime's watcher
+    after = enable + "\n    end = time.monotonic() + 0.2\n    while time.monotonic() < end: ramet.gosched()"
+    code = FATAL.format(before=enable if when == "before" else "", after=after if when == "after" else "")
+    p = python(textwrap.dedent(code))
+    assert p.returncode == -signal.SIGSEGV, (p.returncode, p.stderr)
+    assert "ramet: goroutine 3 (deep one): stack overflow" in p.stderr
+    assert ("Fatal Python error: Segmentation fault" in p.stderr) == (when != "never")
+    assert p.stderr.count("Fatal Python error") <= 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_recursion_error_with_faulthandler(when):
+    code = """
+        import faulthandler, time
+        import ramet
+        def key(x): return sorted([1, 2, 3], key=key)
+        def f():
+            try:
+                key(1)
+            except RecursionError:
+                return "fine"
+        {before}
+        ramet.go(ramet.gosched).join()
+        {after}
+        assert ramet.go(f).join() == "fine"
+        faulthandler.disable()
+        assert ramet.go(f).join() == "fine"
+    """
+    enable = "faulthandler.enable()"
+    after = enable + "; end = time.monotonic() + 0.2\n        while time.monotonic() < end: ramet.gosched()"
+    code = code.format(before=enable if when == "before" else "", after=after if when == "after" else "")
+    p = python(textwrap.dedent(code))
+    assert p.returncode == 0, p.stderr
+    assert p.stderr == ""
+
+
+def test_other_faults_are_as_without_us():
+    code = "import ctypes, ramet; ramet.go({f}).join(); {f}()"
+    fault = "(lambda: ctypes.string_at(0))"
+    p = python(code.format(f=fault))
+    assert p.returncode == -signal.SIGSEGV
+    assert "overflow" not in p.stderr
+    p = python("import faulthandler; faulthandler.enable(); " + code.format(f=fault))
+    assert p.returncode == -signal.SIGSEGV
+    assert p.stderr.count("Fatal Python error: Segmentation fault") == 1
