@@ -27,10 +27,12 @@ static void echo(void *arg) {
 
 static void serve(void *arg) {
     ramet_conn *listener = arg, *c;
-    int error;
-    while ((error = ramet_accept(listener, RAMET_FOREVER, &c)) != -ECANCELED) {
-        if (error == 0) error = ramet_go(echo, c, NULL);
-        if (error) ramet_sleep(10 * RAMET_MILLISECOND); /* out of descriptors or memory: later */
+    for (;;) {
+        int error = ramet_accept(listener, RAMET_FOREVER, &c);
+        if (error == -ECANCELED) return;
+        if (!error && (error = ramet_go(echo, c, NULL))) ramet_close(c);
+        /* out of descriptors or memory: again in a moment */
+        if (error && ramet_sleep(10 * RAMET_MILLISECOND)) return;
     }
 }
 

@@ -43,7 +43,7 @@ static int uses_in_five(void *bytes) {
 
 static void size_bounds(void) {
     static const struct { size_t asked; int usable; } sizes[] = {
-        {1, 5}, {16 << 10, 5}, {(16 << 10) + 1, 16}, {0, 200}, {100000, 100}, {1 << 20, 800}, {64 << 20, 4000}};
+        {1, 5}, {16 << 10, 5}, {(16 << 10) + 1, 16}, {0, 40}, {100000, 100}, {1 << 20, 800}, {64 << 20, 4000}};
 #if defined(CHECK_ASAN) || defined(CHECK_TSAN)
     int part = 4; /* frames are larger there */
 #else
