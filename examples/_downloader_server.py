@@ -13,7 +13,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 import h11
-
 import ramet
 from ramet import net
 

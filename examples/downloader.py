@@ -25,10 +25,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h11
+import ramet
 import tqdm
 from _downloader_server import files_of
-
-import ramet
 from ramet import net
 
 TIMEOUT = 30  # seconds without a byte
@@ -163,9 +162,7 @@ def start_server(args: argparse.Namespace) -> tuple[subprocess.Popen, int]:
     if args.limit is not None:
         command.append(f"--limit={args.limit}")
     # in a session of its own, for Ctrl-C; it ends when the pipe to it is closed
-    server = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
     port = server.stdout.readline()
     if not port:
         sys.exit(f"the server did not start: exit status {server.wait()}")
@@ -183,7 +180,8 @@ def compare(args: argparse.Namespace) -> bool:
         with file.open("rb") as f:
             on_disk[path] = hashlib.file_digest(f, "sha256").hexdigest()
             size += f.tell()
-    print(f"{len(files)} files of {args.dir}, {size / 1e6:.1f} MB; the server waits {args.delay * 1e3:g} ms")
+    waits = f"the server waits {args.delay * 1e3:g} ms before every answer"
+    print(f"{len(files)} files of {args.dir}, {size / 1e6:.1f} MB; {waits}\n", flush=True)
 
     ways = {
         "serial": ("one after the other", 1),
@@ -212,12 +210,12 @@ def compare(args: argparse.Namespace) -> bool:
                 print(f"{title}: {len(wrong)} files are WRONG: {' '.join(wrong[:5])}")
                 good = False
 
-    print(f"\n{'':40}{'time':>9}{'files/s':>9}{'peak memory':>13}{'threads':>9}")
+    print(f"{'':40}{'time':>9}{'files/s':>9}{'peak memory':>13}{'threads':>9}")
     for title, r in rows:
         rate = len(files) / r["seconds"]
         print(f"{title:40}{r['seconds']:7.2f} s{rate:9.0f}{r['memory'] / 1e6:10.1f} MB{r['threads']:9}")
     if good:
-        print(f"\nSHA-256: {len(files)} of {len(files)} files as on the disk, each of the three ways")
+        print(f"\nSHA-256: all {len(files)} files came as they are on the disk, in each of the three ways")
     return good
 
 

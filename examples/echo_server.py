@@ -28,7 +28,12 @@ def echo(conn: net.Conn) -> None:
 
 def client(address: str, number: int, opened: ramet.Chan, everybody: ramet.Chan) -> int:
     """One connection. The number of messages that came back as they were sent."""
-    with net.dial("tcp", address, timeout=TIMEOUT) as conn:
+    try:
+        conn = net.dial("tcp", address, timeout=TIMEOUT)
+    except OSError as e:
+        opened.send_exception(e)
+        return 0
+    with conn:
         opened.send(number)
         everybody.recv_ok()
         rng = random.Random(number)
@@ -48,7 +53,7 @@ def check(address: str, connections: int) -> int:
     everybody = ramet.Chan()
     clients = [ramet.go(client, address, i, opened, everybody) for i in range(connections)]
     for _ in clients:
-        opened.recv(timeout=TIMEOUT)
+        opened.recv()  # raises what a dial has raised
     everybody.close()
     right = sum(c.join() for c in clients)
     print(f"{connections} connections open at once, {right} of {connections * MESSAGES} messages came back right")
@@ -82,3 +87,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit(130)
+    except OSError as e:
+        sys.exit(f"echo_server: {e}")

@@ -16,6 +16,7 @@
 static struct sigaction old_segv, old_bus;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static int users;
+static bool dying; /* atomic: the default action is in place, to stay */
 /* This thread is in the handler before us: were we in its place after all (each chained to the other), or does
  * it send the signal again, then that one is for the default action. */
 static __thread bool chained __attribute__((tls_model("initial-exec")));
@@ -74,6 +75,7 @@ static void on_fault(int sig, siginfo_t *info, void *context) {
             old->sa_handler(sig);
         chained = false;
     } else { /* die of it: go back with the default in place, and fault again (a sent signal is sent again) */
+        rm_store(&dying, true);
         signal(sig, SIG_DFL);
         if (info->si_code <= 0) raise(sig);
     }
@@ -97,16 +99,17 @@ int rm_overflow_install(void) {
     return e;
 }
 
-/* One without a handler is left alone: that is how a process is made to die. */
 static void retake(int sig, struct sigaction *old) {
     struct sigaction now;
-    if (sigaction(sig, NULL, &now) || !has_handler(&now)) return;
+    if (sigaction(sig, NULL, &now)) return;
+    if (!(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_IGN) return;
     if (now.sa_flags & SA_SIGINFO && now.sa_sigaction == on_fault) return;
     *old = now;
     take(sig, NULL);
 }
 
 void rm_overflow_recheck(void) {
+    if (rm_load(&dying)) return;
     retake(SIGSEGV, &old_segv);
     retake(SIGBUS, &old_bus);
 }

@@ -41,10 +41,10 @@ static py_chan *make(core_state *st, const char *fn, PyObject *capacity, const c
                          Py_TYPE(capacity)->tp_name);
             return NULL;
         }
-        n = PyNumber_AsSsize_t(capacity, PyExc_OverflowError);
+        n = PyNumber_AsSsize_t(capacity, NULL); /* clipped: it is out of range then */
         if (n == -1 && PyErr_Occurred()) return NULL;
         if (n < 0 || n > INT32_MAX) {
-            PyErr_Format(PyExc_ValueError, "%s: %s must be between 0 and %d, not %zd", fn, cap_name, INT32_MAX, n);
+            PyErr_Format(PyExc_ValueError, "%s: %s must be between 0 and %d, not %R", fn, cap_name, INT32_MAX, capacity);
             return NULL;
         }
     }

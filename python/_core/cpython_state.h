@@ -21,6 +21,9 @@
 #include "internal/pycore_frame.h"
 #include "internal/pycore_interp.h"
 #include "internal/pycore_pystate.h"
+#ifdef Py_GIL_DISABLED
+#include "internal/pycore_critical_section.h"
+#endif
 
 #include "base/base.h"
 
@@ -51,6 +54,9 @@ typedef struct rm_pystate {
     PyObject *context, *dict;
     int depth; /* Python recursion used */
     int headroom, tracing;
+#ifdef Py_GIL_DISABLED
+    uintptr_t critical; /* its critical sections, all suspended: those of a parked goroutine hold no lock */
+#endif
     int counter; /* what the yellow zone has taken from the C recursion counter */
     _PyErr_StackItem exc_base;
 #ifdef RM_PY_CFRAME
@@ -77,6 +83,11 @@ rm_inline void rm_pystate_save(rm_pystate *s, PyThreadState *ts) {
     s->depth = RM_PY_LIMIT(ts) - RM_PY_REMAINING(ts);
     s->headroom = ts->recursion_headroom;
     s->tracing = ts->tracing;
+#ifdef Py_GIL_DISABLED
+    if (ts->critical_section) _PyCriticalSection_SuspendAll(ts);
+    s->critical = ts->critical_section;
+    ts->critical_section = 0; /* else the idle loop would resume them when it takes the GIL back */
+#endif
 }
 
 rm_inline void rm_pystate_load(const rm_pystate *s, PyThreadState *ts) {
@@ -100,6 +111,10 @@ rm_inline void rm_pystate_load(const rm_pystate *s, PyThreadState *ts) {
     RM_PY_REMAINING(ts) = RM_PY_LIMIT(ts) - s->depth;
     ts->recursion_headroom = s->headroom;
     ts->tracing = s->tracing;
+#ifdef Py_GIL_DISABLED
+    ts->critical_section = s->critical;
+    if (ts->critical_section) _PyCriticalSection_Resume(ts);
+#endif
     RM_PY_LOADED(ts);
 }
 

@@ -209,14 +209,17 @@ static int (*old_input_hook)(void);
 
 /* The prompt notices Ctrl-C only if its own select or read is interrupted, and this one has interrupted our poll
  * instead: send it once more, when the prompt waits again. */
+static int64_t interrupted_at; /* when we asked for that; 0: not under way */
+
 static void interrupt_soon(void) {
     static timer_t timer;
     static bool made;
     struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGINT};
     if (!made && timer_create(CLOCK_MONOTONIC, &ev, &timer)) return;
     made = true;
-    struct itimerspec when = {.it_value.tv_nsec = 10 * RAMET_MILLISECOND};
+    struct itimerspec when = {.it_value.tv_nsec = 50 * RAMET_MILLISECOND};
     timer_settime(timer, 0, &when, NULL);
+    interrupted_at = rm_now();
 }
 
 /* Called while the prompt waits for a key, with or without the GIL: run goroutines until there is one. */
@@ -224,7 +227,11 @@ static int input_hook(void) {
     core_state *st = repl_state;
     if (old_input_hook) old_input_hook();
     if (!st || !st->rt || st->closed || st->hosted || st->rt->p.cur != st->rt->main_g) return 0;
-    if (signals_tripped()) return 0; /* the prompt was interrupted, and looks after the hook */
+    if (signals_tripped()) { /* the prompt was interrupted, and looks after the hook; unless it was not waiting then */
+        if (interrupted_at && rm_now() - interrupted_at > 150 * RAMET_MILLISECOND) interrupt_soon();
+        return 0;
+    }
+    interrupted_at = 0;
     bool held = PyGILState_Check();
     if (!held) PyEval_RestoreThread(st->tstate);
     rm_g *g = st->rt->main_g;

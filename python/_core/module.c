@@ -153,6 +153,8 @@ int core_args(const char *fn, PyObject *const *args, Py_ssize_t nargs, PyObject 
 void core_call_excepthook(core_state *st, PyObject *goroutine, PyObject *exc) {
     PyObject *ramet = PyImport_GetModule(st->str_ramet);
     PyObject *hook = ramet ? PyObject_GetAttr(ramet, st->str_excepthook) : NULL;
+    /* the interpreter is ending and ramet is gone: the exception itself is what there is to tell */
+    if (!ramet && !PyErr_Occurred()) PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
     PyObject *r = hook ? PyObject_CallFunctionObjArgs(hook, goroutine ? goroutine : Py_None, exc, NULL) : NULL;
     if (!r) PyErr_WriteUnraisable(hook ? hook : goroutine);
     Py_XDECREF(r);

@@ -95,14 +95,6 @@ void rm_yellow_watch(rm_rt *rt, PyInterpreterState *interp) {
 }
 
 #else
-    bool queued = _PyEval_AddPendingCall(interp, close_pending, NULL) == 0;
-    /* 3.11 decides on the calling thread whether the main one need look */
-    _Py_atomic_store_relaxed(&interp->ceval.eval_breaker, 1);
-#endif
-    if (!queued) rm_store(&asked, false);
-}
-
-#else
 
 /* Never opened, only against big frames: CPython's own margins are above it. */
 size_t rm_yellow_bytes(size_t stack_size) {

@@ -53,13 +53,17 @@ def dump(file: TextIO | None = None) -> None:
 
 def default_excepthook(goroutine: Any, exc: BaseException) -> None:
     """Print the traceback of an exception that nobody can collect, headed by the goroutine's name and birthplace."""
-    import traceback
-
     head = "goroutine"
     if goroutine is not None:
         head = f"goroutine {goroutine.id} {goroutine.name!r}"
-    text = "".join(traceback.format_exception(exc))
-    print(f"ramet: exception in {head}, which nobody joins:\n{text}", file=sys.stderr, end="", flush=True)
+    head = f"ramet: exception in {head}, which nobody joins:\n"
+    if sys.is_finalizing():  # nothing can be imported any more
+        print(head, file=sys.stderr, end="")
+        sys.__excepthook__(type(exc), exc, exc.__traceback__)
+        return
+    import traceback
+
+    print(head + "".join(traceback.format_exception(exc)), file=sys.stderr, end="", flush=True)
 
 
 def _deadlock_text(main: tuple[_core.Goroutine, _Info, _Frames]) -> str:
