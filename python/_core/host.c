@@ -137,6 +137,12 @@ static bool other_threads(core_state *st) {
     return n > 1 + (int)stats.pool_threads + (int)rm_load(&st->rt->foreign_blocked);
 }
 
+static bool newer_wait(rm_g *g, void *arg) {
+    int64_t *newest = arg;
+    if (g->since > *newest) *newest = g->since;
+    return true;
+}
+
 /* Decided on a goroutine, because looking at handlers is Python code. */
 static void deadlock_entry(void *arg) {
     rm_g *g = arg;
@@ -148,13 +154,17 @@ static void deadlock_entry(void *arg) {
             main->wake_code = -EDEADLK;
             rm_ready_tail(g->p, main);
         }
-    } else if (st->doubt_since && rm_now() - st->doubt_since > DOUBT_NS && !st->doubt_reported) {
-        st->doubt_reported = true;
-        PyObject *r = PyObject_CallMethod(st->module, "_report_doubt", NULL);
-        if (!r) PyErr_WriteUnraisable(NULL);
-        Py_XDECREF(r);
-    } else if (!st->doubt_since) {
-        st->doubt_since = rm_now();
+        st->doubt_asked = 0; /* no doubt: the next one is decided at once, too */
+    } else {
+        int64_t now = rm_now(), newest = INT64_MIN;
+        rm_rt_each(st->rt, newer_wait, &newest);
+        if (!st->doubt_since || newest > st->doubt_since) st->doubt_since = now; /* somebody has run meanwhile */
+        if (now - st->doubt_since > DOUBT_NS && !st->doubt_reported) {
+            st->doubt_reported = true;
+            PyObject *r = PyObject_CallMethod(st->module, "_report_doubt", NULL);
+            if (!r) PyErr_WriteUnraisable(NULL);
+            Py_XDECREF(r);
+        }
     }
     rm_pystate_end(&g->embed.py, st->tstate);
 }
@@ -336,6 +346,11 @@ int host_start(core_state *st) {
         PyErr_SetString(PyExc_RuntimeError, "ramet: the interpreter is shutting down");
         return -1;
     }
+#ifdef Py_GIL_DISABLED
+    /* its collector finds references in the frames of running threads only: what parked goroutines use would be freed */
+    PyErr_SetString(PyExc_RuntimeError, "ramet: goroutines do not run on free-threaded CPython yet; use a build with the GIL");
+    return -1;
+#endif
     if (st->starting) { /* another thread, while we gave up the GIL to wait for the host */
         PyErr_SetString(PyExc_RuntimeError, "ramet: the runtime is being started by another thread; try again");
         return -1;

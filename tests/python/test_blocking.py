@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 import ramet
-from helpers import T, parked, until
+from helpers import T, parked, run_py, until
 from ramet import Chan, blocking, go, gosched, set_max_threads, syscall
 from ramet.time import sleep
 
@@ -80,36 +80,39 @@ def test_a_hundred_at_once():
     barrier = threading.Barrier(100)
     try:
         gs = [go(blocking, lambda i=i: (barrier.wait(T), i)[1]) for i in range(100)]
-        assert [g.join(T) for g in gs] == list(range(100))
+        assert [g.join(T) for g in gs] == list(range(100))  # or the barrier breaks
     finally:
         set_max_threads(64)
 
 
 def test_more_than_there_are_threads():
-    set_max_threads(2)
-    running, most = 0, 0
-    lock = threading.Lock()
+    code = """
+import ramet, threading, time
+from ramet import blocking, go
+ramet.set_max_threads(2)
+running, most, lock = 0, 0, threading.Lock()
+def f(i):
+    global running, most
+    with lock:
+        running += 1
+        most = max(most, running)
+    time.sleep(0.002)
+    with lock:
+        running -= 1
+    return i
+gs = [go(blocking, f, i) for i in range(30)]
+assert [g.join(20) for g in gs] == list(range(30))
+assert most == 2, most
+assert ramet.stats()["pool_threads"] == 2, ramet.stats()
+"""
+    run_py(code)
 
-    def f(i):
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-        time.sleep(0.002)
-        with lock:
-            running -= 1
-        return i
 
-    try:
-        until(lambda: ramet.stats()["pool_threads"] <= 2, sleep=sleep)
-        gs = [go(blocking, f, i) for i in range(30)]
-        assert [g.join(T) for g in gs] == list(range(30))
-        assert most <= 2
-    finally:
-        set_max_threads(64)
-
-
-@pytest.mark.parametrize(("n", "error"), [(0, ValueError), (-1, ValueError), (10001, ValueError), ("4", TypeError), (1.5, TypeError), (None, TypeError), (2**100, ValueError)])
+@pytest.mark.parametrize(
+    ("n", "error"),
+    [(0, ValueError), (-1, ValueError), (10001, ValueError), (2**100, ValueError)]
+    + [(x, TypeError) for x in ("4", 1.5, None)],
+)
 def test_wrong_set_max_threads(n, error):
     with pytest.raises(error, match="n must be"):
         set_max_threads(n)
@@ -169,22 +172,22 @@ def test_cancelled_call_that_raises():
 
 
 def test_cancelled_while_queued():
-    set_max_threads(1)
-    release, ran = threading.Event(), []
-    try:
-        until(lambda: ramet.stats()["pool_threads"] <= 1, sleep=sleep)
-        first = go(blocking, release.wait, T)
-        parked(first)
-        second = go(blocking, ran.append, 1)
-        parked(second)
-        second.cancel()
-        assert isinstance(second.exception(T), ramet.GoroutineCancelled)
-        release.set()
-        first.join(T)
-        assert blocking(lambda: 3) == 3
-    finally:
-        release.set()
-        set_max_threads(64)
+    code = """
+import ramet, threading
+from ramet import blocking, go
+from ramet.time import sleep
+ramet.set_max_threads(1)
+release, ran = threading.Event(), []
+first, second = go(blocking, release.wait, 20), go(blocking, ran.append, 1)
+sleep(0.02)
+second.cancel()
+assert isinstance(second.exception(20), ramet.GoroutineCancelled)
+assert ran == []
+release.set()
+assert first.join(20) is True
+assert blocking(lambda: 3) == 3
+"""
+    run_py(code)
 
 
 def test_pending_cancellation_runs_nothing():

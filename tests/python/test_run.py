@@ -245,7 +245,7 @@ go(f, c)
 check(lambda: run(), "chan receive")
 print("alive", num_goroutines())
 sleep(0.01)                # a timer is not a deadlock
-blocking(sleep.__class__)
+blocking(int)
 g = go(sleep, 0.01); g.join()
 c.send(1)
 """
@@ -254,7 +254,7 @@ c.send(1)
 def test_deadlocks_of_main():
     ended = run_py(DEADLOCKS)
     assert ended.out.count("deadlock\n") == 9 and "none" not in ended.out, str(ended)
-    assert ended.err == "", str(ended)
+    assert ended.err == "" and ended.seconds < 5, str(ended)  # each is decided at once
 
 
 REPORT = """
