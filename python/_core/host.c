@@ -153,6 +153,7 @@ static void deadlock_entry(void *arg) {
         if (main->state == RM_WAITING && rm_claim(main)) {
             main->wake_code = -EDEADLK;
             rm_ready_tail(g->p, main);
+            st->doubt_asked = st->doubt_since = 0;
         }
         st->doubt_asked = 0; /* no doubt: the next one is decided at once, too */
     } else {
@@ -351,10 +352,13 @@ int host_start(core_state *st) {
     PyErr_SetString(PyExc_RuntimeError, "ramet: goroutines do not run on free-threaded CPython yet; use a build with the GIL");
     return -1;
 #endif
-    if (st->starting) { /* another thread, while we gave up the GIL to wait for the host */
-        PyErr_SetString(PyExc_RuntimeError, "ramet: the runtime is being started by another thread; try again");
-        return -1;
+    /* by another thread, which gave up the GIL to wait for the host; bounded, as it may be lost in a fork */
+    for (int64_t until = rm_after(10 * RAMET_SECOND); st->starting && rm_now() < until;) {
+        Py_BEGIN_ALLOW_THREADS
+        usleep(100);
+        Py_END_ALLOW_THREADS
     }
+    if (st->rt) return 0;
     st->starting = true;
     rm_arena_install();
     int e = in_main_thread(st) ? make_rt(st, false) : start_hosted(st);

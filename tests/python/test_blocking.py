@@ -9,7 +9,7 @@ import weakref
 import pytest
 import ramet
 from helpers import T, parked, run_py, until
-from ramet import Chan, blocking, go, gosched, set_max_threads, syscall
+from ramet import Chan, blocking, go, set_max_threads, syscall
 from ramet.time import sleep
 
 
@@ -251,11 +251,14 @@ def test_from_a_foreign_thread_it_is_refused():
 
 
 def test_pool_threads_do_not_pile_up():
-    for _ in range(200):
-        blocking(int)
-    assert ramet.stats()["pool_threads"] <= 64
-    gs = [go(blocking, int) for _ in range(300)]
-    for g in gs:
-        g.join(T)
-    assert ramet.stats()["pool_threads"] <= 64
-    gosched()
+    code = """
+import ramet
+for _ in range(200):
+    ramet.blocking(int)
+assert ramet.stats()["pool_threads"] <= 3, ramet.stats()
+gs = [ramet.go(ramet.blocking, int) for _ in range(300)]
+for g in gs:
+    g.join(20)
+assert ramet.stats()["pool_threads"] <= 64, ramet.stats()
+"""
+    run_py(code)
