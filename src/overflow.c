@@ -1,14 +1,17 @@
 /* overflow.c: SIGSEGV and SIGBUS on scheduler threads: an overflow of a goroutine's stack is dealt with by the
  * embedder, or named before the process dies.
  *
- * The handler runs on an alternate stack. It looks whether the fault lies in the guard of the goroutine that
- * runs on this thread; if not, whoever handled the signal before gets it. Nothing there allocates or locks. Whoever
+ * The handler runs on an alternate stack. It is an overflow if the fault lies in the guard of the goroutine that
+ * runs on this thread, or of one that is just being switched from (the proc names the next one then, but the stack
+ * pointer is still there), or if a frame wider than the guard has carried the stack pointer off the stack. If it is
+ * not, whoever handled the signal before gets it. Nothing there allocates or locks. Whoever
  * installs a handler after us (faulthandler) is put behind us at sysmon's next tick. */
 #include "overflow.h"
 
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #define ALT_BYTES (64u << 10)
@@ -56,16 +59,56 @@ static bool has_handler(const struct sigaction *sa) {
     return sa->sa_handler != SIG_DFL && sa->sa_handler != SIG_IGN;
 }
 
+/* The stack pointer at the fault; NULL where it cannot be had. */
+static const char *stack_pointer(const void *context) {
+#if defined(__linux__) && defined(__x86_64__)
+    return (const char *)((const ucontext_t *)context)->uc_mcontext.gregs[REG_RSP];
+#elif defined(__linux__) && defined(__aarch64__)
+    return (const char *)((const ucontext_t *)context)->uc_mcontext.sp;
+#else
+    (void)context;
+    return NULL;
+#endif
+}
+
+typedef struct search {
+    const rm_stacks *stacks;
+    const char *addr, *sp;
+    rm_g *found;
+} search;
+
+static bool stands_on(rm_g *g, void *arg) {
+    search *s = arg;
+    if (!rm_stack_in_guard(s->stacks, g, s->addr) || s->sp < g->lo - s->stacks->guard || s->sp >= (char *)g) return true;
+    s->found = g;
+    return false;
+}
+
+/* Whose stack has overflown by this fault; NULL: it is something else. */
+static rm_g *overflown(rm_m *m, const char *addr, const char *sp) {
+    rm_stacks *stacks = &m->rt->stacks;
+    rm_g *g = m->p->cur;
+    if (rm_stack_in_guard(stacks, g, addr)) return g;
+    if (!sp) return NULL;
+    search s = {stacks, addr, sp, NULL};
+    rm_stacks_each(stacks, stands_on, &s);
+    if (s.found) return s.found;
+    return g->lo && sp < g->lo && (size_t)(g->lo - sp) < (16u << 20) && addr >= sp - 4096 && addr < (char *)g ? g : NULL;
+}
+
 static void on_fault(int sig, siginfo_t *info, void *context) {
     const struct sigaction *old = sig == SIGSEGV ? &old_segv : &old_bus;
-    rm_m *m = rm_tls;
-    if (m && m->p && info->si_code > 0) {
-        rm_rt *rt = m->rt;
-        rm_g *g = m->p->cur;
-        if (rm_stack_in_guard(&rt->stacks, g, info->si_addr)) {
-            if (rt->hooks.overflow && rt->hooks.overflow(rt, g, info->si_addr)) return;
-            name_it(g, info->si_addr);
+    int saved = errno;
+    bool sent = info->si_code <= 0; /* by kill: it does not come again by itself */
+    for (rm_m *m = sent ? NULL : rm_tls; m; m = m->next) {
+        rm_g *g = m->p ? overflown(m, info->si_addr, stack_pointer(context)) : NULL;
+        if (!g) continue;
+        if (m->rt->hooks.overflow && m->rt->hooks.overflow(m->rt, g, info->si_addr)) {
+            errno = saved;
+            return;
         }
+        name_it(g, info->si_addr);
+        break;
     }
     if (!chained && has_handler(old)) {
         chained = true;
@@ -74,11 +117,14 @@ static void on_fault(int sig, siginfo_t *info, void *context) {
         else
             old->sa_handler(sig);
         chained = false;
+    } else if (sent && !chained && old->sa_handler == SIG_IGN) {
+        /* as if we were not there */
     } else { /* die of it: go back with the default in place, and fault again (a sent signal is sent again) */
         rm_store(&dying, true);
         signal(sig, SIG_DFL);
-        if (info->si_code <= 0) raise(sig);
+        if (sent) raise(sig);
     }
+    errno = saved;
 }
 
 static int take(int sig, struct sigaction *old) {

@@ -1,52 +1,74 @@
 /* arena.c: an arena allocator that keeps a few 16 KiB chunks.
  *
  * CPython takes the chunks of its data stack from the arena allocator, by mmap. A loop of calls that sits on
- * a chunk boundary maps and unmaps one a call: 6 us instead of 40 ns (late 3.14 keeps one itself), and
+ * a chunk boundary maps and unmaps one a call: 6 us instead of 40 ns (late 3.13 and 3.14 keep one themselves), and
  * goroutines, whose first chunk is small, would meet it often. Other sizes are passed on, and so is what
- * comes back: a block from the free list came from the allocator below. Called with the GIL held, as
- * CPython's own arenas are. */
+ * comes back: a block of the free list came from the allocator below, and so did every block from before.
+ *
+ * The allocator is the process's, but interpreters with a GIL of their own call it at the same time: hence
+ * the lock, which covers everything but `below`: that is set once, before the hook is in place. */
 #include "arena.h"
 
 #include <Python.h>
 
+#include "base/atomic.h"
+
 #define CHUNK (16u << 10)
 #define KEEP 64
 
+static rm_lock lock;
 static PyObjectArenaAllocator below;
 static void *kept[KEEP];
 static int nkept;
-static int installed;
+static int users;
+static bool hooked; /* our functions are in the chain, at its top or under somebody else's */
 
 static void *arena_alloc(void *ctx, size_t size) {
     (void)ctx;
-    if (size == CHUNK && nkept) return kept[--nkept];
-    return below.alloc(below.ctx, size);
+    void *p = NULL;
+    if (size == CHUNK) {
+        rm_shared_take(&lock);
+        if (nkept) p = kept[--nkept];
+        rm_shared_drop(&lock);
+    }
+    return p ? p : below.alloc(below.ctx, size);
 }
 
 static void arena_free(void *ctx, void *p, size_t size) {
     (void)ctx;
-    if (size == CHUNK && nkept < KEEP && installed) {
-        kept[nkept++] = p;
-        return;
+    if (size == CHUNK) {
+        rm_shared_take(&lock);
+        bool keep = users && nkept < KEEP;
+        if (keep) kept[nkept++] = p;
+        rm_shared_drop(&lock);
+        if (keep) return;
     }
     below.free(below.ctx, p, size);
 }
 
 void rm_arena_install(void) {
-    if (installed) return;
-    PyObject_GetArenaAllocator(&below);
-    if (below.alloc == arena_alloc) return; /* another interpreter's module has */
-    PyObjectArenaAllocator ours = {NULL, arena_alloc, arena_free};
-    installed = 1;
-    PyObject_SetArenaAllocator(&ours);
+    rm_shared_take(&lock);
+    users++;
+    if (!hooked) {
+        PyObjectArenaAllocator ours = {NULL, arena_alloc, arena_free};
+        PyObject_GetArenaAllocator(&below);
+        PyObject_SetArenaAllocator(&ours);
+        hooked = true;
+    }
+    rm_shared_drop(&lock);
 }
 
 /* The hook stays if somebody stands above it; then it only passes on. */
 void rm_arena_uninstall(void) {
-    if (!installed) return;
-    installed = 0;
-    while (nkept) below.free(below.ctx, kept[--nkept], CHUNK);
-    PyObjectArenaAllocator now;
-    PyObject_GetArenaAllocator(&now);
-    if (now.alloc == arena_alloc) PyObject_SetArenaAllocator(&below);
+    rm_shared_take(&lock);
+    if (users && --users == 0) {
+        while (nkept) below.free(below.ctx, kept[--nkept], CHUNK);
+        PyObjectArenaAllocator now;
+        PyObject_GetArenaAllocator(&now);
+        if (now.alloc == arena_alloc) {
+            PyObject_SetArenaAllocator(&below);
+            hooked = false;
+        }
+    }
+    rm_shared_drop(&lock);
 }

@@ -2,7 +2,7 @@
 #ifndef RAMET_ARENA_H
 #define RAMET_ARENA_H
 
-void rm_arena_install(void);   /* idempotent; GIL held */
-void rm_arena_uninstall(void); /* GIL held */
+void rm_arena_install(void);   /* counted; GIL held */
+void rm_arena_uninstall(void); /* the last gives back what is kept; GIL held */
 
 #endif

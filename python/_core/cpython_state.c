@@ -1,21 +1,85 @@
 /* cpython_state.c: see cpython_state.h. */
 #include "cpython_state.h"
 
+#ifdef Py_GIL_DISABLED
+#include "internal/pycore_critical_section.h"
+#endif
+#ifdef RM_PY_HAS_IMPL
+#include "internal/pycore_runtime.h"
+#endif
+
 #include "park.h"
 #include "yellow.h"
 
+/* ------------------------------------------------------------------ setup ---- */
+
+#ifdef RM_PY_HAS_IMPL
+ptrdiff_t rm_pystate_shift;
+#endif
+
+int rm_pystate_setup(PyThreadState *ts) {
+    (void)ts;
+    bool known = Py_Version >> 16 == PY_VERSION_HEX >> 16;
+#ifdef RM_PY_HAS_IMPL
+    ptrdiff_t shift = (ptrdiff_t)_PyRuntime.debug_offsets.thread_state.size - (ptrdiff_t)sizeof(PyThreadState);
+    known = known && shift % (ptrdiff_t)sizeof(void *) == 0 && shift >= -64 && shift <= 256;
+    if (known) rm_pystate_shift = shift;
+#ifdef RM_PY_STACK_LIMITS
+    if (known) { /* whether these are what we think can be seen */
+        _PyThreadStateImpl *impl = RM_PY_IMPL(ts);
+        known = impl->c_stack_hard_limit < impl->c_stack_soft_limit && impl->c_stack_soft_limit < impl->c_stack_top;
+    }
+#endif
+#endif
+    if (known) return 0;
+    PyErr_Format(PyExc_ImportError,
+                 "ramet._core was built for CPython %s and does not know the thread state of this one (%s): build it again",
+                 PY_VERSION, Py_GetVersion());
+    return -1;
+}
+
+/* ------------------------------------------------------------------ moving ---- */
+
+rm_noinline void rm_pystate_save_rare(rm_pystate *s, PyThreadState *ts) {
+#ifdef Py_GIL_DISABLED
+    /* what it has locked must not stay so while it is parked: others of this thread would wait for ever */
+    if (ts->critical_section) _PyCriticalSection_SuspendAll(ts);
+#endif
+#define X(kind, type, name, place)                                                                                     \
+    s->name = place;                                                                                                   \
+    place = 0;
+    RM_PY_RARE(X)
+#undef X
+    s->what = RM_PY_WHAT(ts);
+    if (s->tracing) RM_PY_WHAT(ts) = -1;
+    s->rare = true;
+}
+
+rm_noinline void rm_pystate_load_rare(rm_pystate *s, PyThreadState *ts) {
+#define X(kind, type, name, place) place = s->name;
+    RM_PY_RARE(X)
+#undef X
+    if (s->tracing) RM_PY_WHAT(ts) = s->what;
+    s->rare = false;
+#ifdef Py_GIL_DISABLED
+    if (ts->critical_section) _PyCriticalSection_Resume(ts); /* may block, and so comes last */
+#endif
+}
+
+#ifdef RM_PY_TSID
+/* Interpreters with a GIL of their own count here too. */
+static uint64_t next_tsid = UINT64_C(1) << 62;
+#endif
+
 void rm_pystate_init(rm_pystate *s, PyThreadState *ts, void *chunk, size_t chunk_bytes, char *lo, char *hi,
                      PyObject *context) {
+    rm_assert((uintptr_t)chunk % 16 == 0);
     memset(s, 0, sizeof *s);
     _PyStackChunk *c = chunk;
     c->previous = NULL;
     c->size = chunk_bytes;
     c->top = 0;
     s->chunk = c;
-#ifdef RM_PY_OWN_ID
-    static uint64_t ids;
-    s->id = ++ids | (uint64_t)1 << 63;
-#endif
     s->chunk_top = &c->data[1]; /* never &data[0]: popping a frame there frees the chunk */
     s->chunk_limit = (PyObject **)((char *)c + chunk_bytes);
     s->exc_info = &s->exc_base;
@@ -24,10 +88,8 @@ void rm_pystate_init(rm_pystate *s, PyThreadState *ts, void *chunk, size_t chunk
     s->base.previous = &ts->root_cframe;
     s->cframe = &s->base;
 #endif
-#if PY_VERSION_HEX < 0x030c0000
-    s->tracing_what = -1;
-#else
-    s->what_event = -1;
+#ifdef RM_PY_TSID
+    s->tsid = __atomic_fetch_add(&next_tsid, 1, __ATOMIC_RELAXED);
 #endif
 #ifdef RM_PY_C_LIMIT
     s->c_remaining = RM_PY_C_LIMIT((size_t)(hi - lo));
@@ -42,76 +104,97 @@ void rm_pystate_init(rm_pystate *s, PyThreadState *ts, void *chunk, size_t chunk
 
 void rm_pystate_begin(rm_pystate *s, PyThreadState *ts) { rm_pystate_load(s, ts); }
 
-/* What is dropped may run code that makes some of it anew: as often as that happens, within reason. */
-static bool drop(PyThreadState *ts) {
-    bool any = ts->dict || ts->context;
-    Py_CLEAR(ts->dict);
-#ifdef RM_PY_LOCAL_KEY /* threading.local drops a thread's values with these */
-    any |= ts->threading_local_key || ts->threading_local_sentinel;
-    Py_CLEAR(ts->threading_local_key);
-    Py_CLEAR(ts->threading_local_sentinel);
-#endif
-#ifdef RM_PY_IMPL_FIELDS
-    Py_CLEAR(RM_PY_IMPL(ts)->asyncio_running_loop);
-#if PY_VERSION_HEX >= 0x030e0000
-    Py_CLEAR(RM_PY_IMPL(ts)->asyncio_running_task);
-#endif
-#endif
-    Py_CLEAR(ts->context);
-    ts->context_ver++;
-#ifdef RM_PY_LOCAL_KEY
-    if (ts->delete_later) { /* put off because the stack was nearly full */
-        _PyTrash_thread_destroy_chain(ts);
+/* Drop what the goroutine owns in the thread state; whether there was anything. */
+static bool drop_all(rm_pystate *s, PyThreadState *ts) {
+    bool any = false;
+#define CLEAR(place)                                                                                                   \
+    if (place) {                                                                                                       \
+        any = true;                                                                                                    \
+        Py_CLEAR(place);                                                                                               \
+    }
+#define DROP_VAL(place)
+#define DROP_REF(place) CLEAR(place)
+#define X(kind, type, name, place) DROP_##kind(place)
+    RM_PY_RARE(X)
+#undef X
+    CLEAR(ts->dict)
+    CLEAR(s->exc_base.exc_value) /* 3.11 leaves a None here */
+    if (ts->context) {
         any = true;
+        ts->context_ver++;
+        Py_CLEAR(ts->context);
+    }
+#ifdef RM_PY_TRASH_CHAIN /* 3.13 and later may leave some to the next dealloc of this thread, which is now */
+    if (ts->delete_later) {
+        any = true;
+        _PyTrash_thread_destroy_chain(ts);
     }
 #endif
+#undef CLEAR
     return any;
 }
 
 void rm_pystate_end(rm_pystate *s, PyThreadState *ts) {
-    rm_g *g = rm_g_self();
-    Py_CLEAR(s->exc_base.exc_value); /* 3.11 leaves a None here */
-    for (int i = 0; drop(ts) && i < 8; i++)
+    rm_g *g = rm_container_of(s, rm_g, embed.py);
+    rm_assert(RM_PY_NO_EXCEPTION(ts));
+    /* what is dropped may run code that makes new ones: threads leak them then, and so do we, some time */
+    for (int i = 0; i < 8 && drop_all(s, ts); i++)
         ;
-    Py_CLEAR(s->exc_base.exc_value);
-    if (g->embed.pyflags & PYF_YELLOW) rm_yellow_close(g, ts);
-    rm_assert(!ts->datastack_chunk->previous);
-    rm_assert(ts->exc_info == &s->exc_base);
-}
-
-static bool skip(struct _PyInterpreterFrame *f) {
-#if PY_VERSION_HEX >= 0x030e0000
-    if (f->owner >= FRAME_OWNED_BY_INTERPRETER) return true;
-#elif PY_VERSION_HEX >= 0x030c0000
-    if (f->owner == FRAME_OWNED_BY_CSTACK) return true;
+    if (rm_unlikely(g->embed.pyflags & PYF_YELLOW)) rm_yellow_close(g, ts);
+#define LEAVE_VAL(place) place = 0;
+#define LEAVE_REF(place)
+#define X(kind, type, name, place) LEAVE_##kind(place)
+    RM_PY_RARE(X) /* zero in the thread state for whoever comes next */
+#undef X
+    rm_assert(!ts->datastack_chunk->previous && ts->datastack_top == &ts->datastack_chunk->data[1]);
+    rm_assert(ts->exc_info == &s->exc_base && !RM_PY_CURRENT_FRAME(ts));
+    /* until the next goroutine loads its own, in the idle loop maybe, others may look at this thread */
+    ts->exc_info = &ts->exc_state;
+#ifdef RM_PY_CFRAME
+    ts->cframe = &ts->root_cframe;
 #endif
-    return _PyFrame_IsIncomplete(f);
 }
 
+/* ------------------------------------------------------------------ frames ---- */
+
+typedef struct place {
+    PyCodeObject *code;
+    int lasti;
+} place;
+
+static bool shown(struct _PyInterpreterFrame *f) { return !RM_PY_SHIM(f) && !_PyFrame_IsIncomplete(f); }
+
+/* Making objects may run the collector, and that a finalizer, and that the very goroutine we look at: so all that
+ * is needed is taken from the frames first. */
 PyObject *rm_pystate_frames(struct rm_g *g) {
+    if (!g->p || g->fresh) return PyList_New(0);
     PyThreadState *ts = g->p->embed_tstate;
-    PyObject *list = PyList_New(0);
-    struct _PyInterpreterFrame *f;
-    if (!list || g->fresh) return list;
+    struct _PyInterpreterFrame *top, *f;
     if (g->state == RM_RUNNING)
-        f = RM_PY_CURRENT_FRAME(ts);
+        top = RM_PY_CURRENT_FRAME(ts);
     else
-        f = RM_PY_CURRENT_FRAME(&g->embed.py);
-    for (; f; f = f->previous) {
-        if (skip(f)) continue;
-#if PY_VERSION_HEX >= 0x030d0000
-        PyCodeObject *code = _PyFrame_GetCode(f);
-#else
-        PyCodeObject *code = f->f_code;
-#endif
-        int line = PyCode_Addr2Line(code, _PyInterpreterFrame_LASTI(f) * (int)sizeof(_Py_CODEUNIT));
-        PyObject *t = Py_BuildValue("(OiO)", code->co_filename, line, code->co_name);
-        if (!t || PyList_Append(list, t)) {
-            Py_XDECREF(t);
-            Py_DECREF(list);
-            return NULL;
-        }
-        Py_DECREF(t);
+        top = RM_PY_CURRENT_FRAME(&g->embed.py);
+    Py_ssize_t n = 0, i = 0;
+    for (f = top; f; f = f->previous) n += shown(f);
+    place *places = PyMem_RawMalloc((size_t)(n + 1) * sizeof *places);
+    if (!places) return PyErr_NoMemory();
+    for (f = top; f; f = f->previous) {
+        if (!shown(f)) continue;
+        places[i].code = (PyCodeObject *)Py_NewRef(RM_PY_CODE(f));
+        places[i++].lasti = _PyInterpreterFrame_LASTI(f) * (int)sizeof(_Py_CODEUNIT);
     }
+    PyObject *list = PyList_New(n);
+    for (i = 0; list && i < n; i++) {
+        PyCodeObject *code = places[i].code;
+        int line = PyCode_Addr2Line(code, places[i].lasti);
+        if (line < 0) line = code->co_firstlineno;
+        PyObject *t = Py_BuildValue("(OiO)", code->co_filename, line, code->co_name);
+        if (t)
+            PyList_SET_ITEM(list, i, t);
+        else
+            Py_CLEAR(list);
+    }
+    for (i = 0; i < n; i++) Py_DECREF(places[i].code);
+    PyMem_RawFree(places);
     return list;
 }

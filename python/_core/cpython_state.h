@@ -1,8 +1,14 @@
 /* cpython_state.h: the part of a CPython thread state that belongs to a goroutine, moved at every switch.
  *
- * One version's fields are listed in cpython_3NN.h. They are moved, never shared: all are saved when a
- * goroutine leaves and all are loaded when it comes back. Recursion is kept as the depth used, because
- * sys.setrecursionlimit() changes what remains of the running one only.
+ * One version's fields are listed in cpython_3NN.h, in two groups. HOT ones are saved when a goroutine leaves
+ * and loaded when it comes back, always. RARE ones are nearly always all zero: they are saved, and zeroed in the
+ * thread state, only if one of them is set (one `or` of all), and loaded only into a goroutine that had some. So
+ * between out and in the RARE fields of the thread state are zero, and nothing is ever shared by two goroutines.
+ * REF fields are references that the goroutine owns and drops at its end; VAL ones are not. Recursion is kept as the
+ * depth used, because sys.setrecursionlimit() changes what remains of the running one only.
+ *
+ * Among the fields are ts->dict and the key of threading.local: thread-local values of the standard library, of
+ * decimal, of repr's recursion check, are goroutine-local without patching. Main keeps the thread's own.
  *
  * Invariants at a switch: no exception is set; the two goroutines are not the same. A goroutine's
  * rm_pystate holds its own bottom of the exception stack, of the C frames (3.11, 3.12) and, in memory that
@@ -21,9 +27,6 @@
 #include "internal/pycore_frame.h"
 #include "internal/pycore_interp.h"
 #include "internal/pycore_pystate.h"
-#ifdef Py_GIL_DISABLED
-#include "internal/pycore_critical_section.h"
-#endif
 
 #include "base/base.h"
 
@@ -41,93 +44,79 @@
 #error "ramet does not know this CPython version: its thread state must be listed in a cpython_3NN.h first"
 #endif
 
+#ifdef RM_PY_HAS_IMPL
+/* Fields behind the public thread state. That one has grown within a minor version (3.13, 3.14: one more field
+ * at its end), so they are found from the size the running interpreter says it has. */
+extern __attribute__((visibility("hidden"))) ptrdiff_t rm_pystate_shift;
+#define RM_PY_IMPL(ts) ((_PyThreadStateImpl *)((char *)(ts) + rm_pystate_shift))
+#endif
+
 typedef struct rm_pystate {
-#define X(type, name, field) type name;
-    RM_PY_FIELDS(X)
-#ifdef RM_PY_IMPL_FIELDS
-    RM_PY_IMPL_FIELDS(X)
-#endif
+#define X(type, name, place) type name;
+    RM_PY_HOT(X)
 #undef X
-    _PyStackChunk *chunk;
-    PyObject **chunk_top, **chunk_limit;
-    _PyErr_StackItem *exc_info;
-    PyObject *context, *dict;
-    int depth; /* Python recursion used */
-    int headroom, tracing;
-#ifdef Py_GIL_DISABLED
-    uintptr_t critical; /* its critical sections, all suspended: those of a parked goroutine hold no lock */
-#endif
-    int counter; /* what the yellow zone has taken from the C recursion counter */
+    PyObject *context;
+    int depth;   /* Python recursion used */
+    int counter; /* what the yellow zone has taken from the recursion counter */
     _PyErr_StackItem exc_base;
 #ifdef RM_PY_CFRAME
     _PyCFrame base;
 #endif
+#define X(kind, type, name, place) type name;
+    RM_PY_RARE(X)
+#undef X
+    int what;    /* the event being traced; only while tracing */
+    bool rare;   /* some of the RARE fields are set */
 } rm_pystate;
+
+/* Out of line: RARE fields are set. */
+void rm_pystate_save_rare(rm_pystate *s, PyThreadState *ts);
+void rm_pystate_load_rare(rm_pystate *s, PyThreadState *ts);
 
 rm_inline void rm_pystate_save(rm_pystate *s, PyThreadState *ts) {
     rm_assert(RM_PY_NO_EXCEPTION(ts));
-#define X(type, name, field) s->name = ts->field;
-    RM_PY_FIELDS(X)
+    rm_assert(!s->rare);
+#define X(type, name, place) s->name = place;
+    RM_PY_HOT(X)
 #undef X
-#ifdef RM_PY_IMPL_FIELDS
-#define X(type, name, field) s->name = RM_PY_IMPL(ts)->field;
-    RM_PY_IMPL_FIELDS(X)
-#undef X
-#endif
-    s->chunk = ts->datastack_chunk;
-    s->chunk_top = ts->datastack_top;
-    s->chunk_limit = ts->datastack_limit;
-    s->exc_info = ts->exc_info;
     s->context = ts->context;
-    s->dict = ts->dict;
     s->depth = RM_PY_LIMIT(ts) - RM_PY_REMAINING(ts);
-    s->headroom = ts->recursion_headroom;
-    s->tracing = ts->tracing;
-#ifdef Py_GIL_DISABLED
-    if (ts->critical_section) _PyCriticalSection_SuspendAll(ts);
-    s->critical = ts->critical_section;
-    ts->critical_section = 0; /* else the idle loop would resume them when it takes the GIL back */
-#endif
+    uintptr_t any = 0;
+#define X(kind, type, name, place) any |= (uintptr_t)(place);
+    RM_PY_RARE(X)
+#undef X
+    if (rm_unlikely(any != 0)) rm_pystate_save_rare(s, ts);
 }
 
-rm_inline void rm_pystate_load(const rm_pystate *s, PyThreadState *ts) {
-#define X(type, name, field) ts->field = s->name;
-    RM_PY_FIELDS(X)
+rm_inline void rm_pystate_load(rm_pystate *s, PyThreadState *ts) {
+    rm_assert(RM_PY_NO_EXCEPTION(ts));
+#define X(type, name, place) place = s->name;
+    RM_PY_HOT(X)
 #undef X
-#ifdef RM_PY_IMPL_FIELDS
-#define X(type, name, field) RM_PY_IMPL(ts)->field = s->name;
-    RM_PY_IMPL_FIELDS(X)
-#undef X
-#endif
-    ts->datastack_chunk = s->chunk;
-    ts->datastack_top = s->chunk_top;
-    ts->datastack_limit = s->chunk_limit;
-    ts->exc_info = s->exc_info;
     if (ts->context != s->context) {
         ts->context = s->context;
-        ts->context_ver++;
+        ts->context_ver++; /* what a ContextVar has cached is of the other context */
     }
-    ts->dict = s->dict;
     RM_PY_REMAINING(ts) = RM_PY_LIMIT(ts) - s->depth;
-    ts->recursion_headroom = s->headroom;
-    ts->tracing = s->tracing;
-#ifdef Py_GIL_DISABLED
-    ts->critical_section = s->critical;
-    if (ts->critical_section) _PyCriticalSection_Resume(ts);
-#endif
+    if (rm_unlikely(s->rare)) rm_pystate_load_rare(s, ts);
     RM_PY_LOADED(ts);
 }
+
+/* Once an interpreter, before anything else here: does the running CPython have the thread state we know? Else -1
+ * with an ImportError. */
+int rm_pystate_setup(PyThreadState *ts);
 
 /* A goroutine that has not begun: chunk is chunk_bytes of its memory; its stack spans lo to hi; context is
  * stolen (NULL: an empty one, made when needed). */
 void rm_pystate_init(rm_pystate *s, PyThreadState *ts, void *chunk, size_t chunk_bytes, char *lo, char *hi,
                      PyObject *context);
 /* On its stack: before its first Python code, and after its last. Objects are dropped by end, which may
- * run code of theirs, but that must not raise. */
+ * run code of theirs, and that code may park. */
 void rm_pystate_begin(rm_pystate *s, PyThreadState *ts);
 void rm_pystate_end(rm_pystate *s, PyThreadState *ts);
 
-/* [(filename, lineno, name), ...] of a goroutine, innermost first; runs no Python code. NULL with an exception. */
+/* [(filename, lineno, name), ...] of a goroutine, innermost first; runs no Python code before the frames have been
+ * read. Empty for one that has not begun, and for a foreign thread. NULL with an exception. */
 struct rm_g;
 PyObject *rm_pystate_frames(struct rm_g *g);
 

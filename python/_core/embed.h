@@ -28,4 +28,6 @@ typedef struct rm_embed_g {
 
 enum { PYF_YELLOW = 1 }; /* the guard is open: see yellow.c */
 
+_Static_assert(sizeof(rm_embed_g) < 300, "a parked goroutine must fit on one page");
+
 #endif

@@ -346,6 +346,7 @@ static int core_exec(PyObject *module) {
     memset(st, 0, sizeof *st);
     st->module = module;
     st->interp = PyInterpreterState_Get();
+    if (rm_pystate_setup(PyThreadState_Get())) return -1;
     if (!(st->str_excepthook = PyUnicode_InternFromString("excepthook"))) return -1;
     if (!(st->str_ramet = PyUnicode_InternFromString("ramet"))) return -1;
     if (add_exceptions(module, st) || PyModule_AddFunctions(module, functions)) return -1;

@@ -1,4 +1,8 @@
-/* switch_hook.h: what a switch does for Python. Included by src/park.c. */
+/* switch_hook.h: what a switch does for Python: the goroutine's part of the thread state moves out and in.
+ *
+ * Included by src/park.c, which alone calls these, on the goroutine's own stack: OUT just before it is left, IN right
+ * after it was come back to. A goroutine that begins or ends calls rm_pystate_begin and rm_pystate_end instead.
+ * The loop has no state of its own: no Python code runs, and no object is dropped, on its stack. */
 #ifndef RAMET_SWITCH_HOOK_H
 #define RAMET_SWITCH_HOOK_H
 

@@ -2,7 +2,8 @@
  *
  * Those versions count recursion in C levels and know nothing of the size of a goroutine's stack. So the guard
  * below a stack is a yellow zone above a red page. A fault in the zone opens the topmost part of it and sets the
- * counter to nothing left: the interrupted C code goes on there, and the next check of CPython's raises
+ * counter to nothing left (on 3.13 first to what makes its trashcan put deallocations off, where an error would go
+ * nowhere): the interrupted C code goes on there, and the next check of CPython's raises
  * RecursionError. What was taken from the counter is given back, and the zone closed, by a pending call as soon as
  * Python code runs above it again (on 3.11, where only the main thread runs such calls, at the latest at the
  * goroutine's next switch or its end; sysmon looks, too).
@@ -71,17 +72,22 @@ bool rm_yellow_overflow(rm_rt *rt, rm_g *g, void *addr) {
     if (rm_stack_open_guard(&rt->stacks, g, open)) return false;
     PyThreadState *ts = g->p->embed_tstate;
     g->embed.yellow = (uint32_t)open;
+    /* the first time leave what makes a trashcan put things off, if it is deallocation that has come so deep */
+    int left = g->embed.pyflags & PYF_YELLOW ? 0 : RM_PY_COUNTER_LEFT;
     g->embed.pyflags |= PYF_YELLOW;
-    g->embed.py.counter += RM_PY_COUNTER(ts);
-    RM_PY_COUNTER(ts) = 0;
+    if (g != g->p->cur) return true; /* just being switched from: its counter is saved, and it goes no deeper */
+    if (RM_PY_COUNTER(ts) > left) {
+        g->embed.py.counter += RM_PY_COUNTER(ts) - left;
+        RM_PY_COUNTER(ts) = left;
+    }
     ask(ts->interp);
     return true;
 }
 
 void rm_yellow_close(rm_g *g, PyThreadState *ts) {
-    /* not while the goroutine still stands in the zone: later then */
+    /* not while the goroutine still stands in the zone, or so near that this would open it again: later then */
     char here;
-    if (&here < g->lo) return;
+    if (&here < g->lo + 4096) return;
     RM_PY_COUNTER(ts) += g->embed.py.counter;
     g->embed.py.counter = 0;
     g->embed.yellow = 0;
