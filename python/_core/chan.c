@@ -139,7 +139,7 @@ static PyObject *send(py_chan *self, PyObject *v, int64_t deadline) {
 }
 
 PyDoc_STRVAR(send_doc,
-             "send(v, timeout=None)\n--\n\nSend v: to the longest waiting receiver, else into the buffer, else wait.\n\n"
+             "send($self, v, timeout=None)\n--\n\nSend v: to the longest waiting receiver, else into the buffer, else wait.\n\n"
              "May park. Any thread. ChanClosed if the channel is closed or is closed while waiting;\n"
              "TimeoutError after `timeout` seconds; Cancelled, and nothing is sent.");
 static PyObject *chan_send(py_chan *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
@@ -149,7 +149,7 @@ static PyObject *chan_send(py_chan *self, PyObject *const *args, Py_ssize_t narg
     return send(self, v, deadline);
 }
 
-PyDoc_STRVAR(recv_doc, "recv(timeout=None)\n--\n\nReceive a value; of a closed channel what is left in its buffer.\n\n"
+PyDoc_STRVAR(recv_doc, "recv($self, timeout=None)\n--\n\nReceive a value; of a closed channel what is left in its buffer.\n\n"
                        "May park. Any thread. ChanClosed once it is closed and drained; TimeoutError; Cancelled, and\n"
                        "nothing is received.");
 static PyObject *chan_recv(py_chan *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
@@ -187,7 +187,7 @@ static PyObject *recv_ok(py_chan *self, int64_t deadline) {
     return core_raise(st, g, e);
 }
 
-PyDoc_STRVAR(recv_ok_doc, "recv_ok(timeout=None)\n--\n\nReceive as (value, True), or (None, False) once closed and drained.\n\n"
+PyDoc_STRVAR(recv_ok_doc, "recv_ok($self, timeout=None)\n--\n\nReceive as (value, True), or (None, False) once closed and drained.\n\n"
                           "May park. Any thread. TimeoutError; Cancelled.");
 static PyObject *chan_recv_ok(py_chan *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     int64_t deadline;
@@ -195,7 +195,7 @@ static PyObject *chan_recv_ok(py_chan *self, PyObject *const *args, Py_ssize_t n
     return recv_ok(self, deadline);
 }
 
-PyDoc_STRVAR(try_send_doc, "try_send(v, /)\n--\n\nSend v if that can be done at once: whether it was. ChanClosed if closed. Never parks.");
+PyDoc_STRVAR(try_send_doc, "try_send($self, v, /)\n--\n\nSend v if that can be done at once: whether it was. ChanClosed if closed. Never parks.");
 static PyObject *chan_try_send(py_chan *self, PyObject *v) {
     core_state *st = self->st;
     rm_g *g = core_enter(st);
@@ -208,13 +208,13 @@ static PyObject *chan_try_send(py_chan *self, PyObject *v) {
     return core_raise(st, g, e);
 }
 
-PyDoc_STRVAR(try_recv_doc, "try_recv()\n--\n\n(value, True), or (None, False) if closed and drained; WouldBlock if there is nothing. Never parks.");
+PyDoc_STRVAR(try_recv_doc, "try_recv($self)\n--\n\n(value, True), or (None, False) if closed and drained; WouldBlock if there is nothing. Never parks.");
 static PyObject *chan_try_recv(py_chan *self, PyObject *unused) {
     (void)unused;
     return recv_ok(self, RAMET_POLL);
 }
 
-PyDoc_STRVAR(close_doc, "close()\n--\n\nClose: senders get ChanClosed, receivers drain the buffer first. ChanClosed if it is closed already. Never parks.");
+PyDoc_STRVAR(close_doc, "close($self)\n--\n\nClose: senders get ChanClosed, receivers drain the buffer first. ChanClosed if it is closed already. Never parks.");
 static PyObject *chan_close(py_chan *self, PyObject *unused) {
     (void)unused;
     core_state *st = self->st;
@@ -225,7 +225,7 @@ static PyObject *chan_close(py_chan *self, PyObject *unused) {
     return core_raise(st, g, e);
 }
 
-PyDoc_STRVAR(send_exception_doc, "send_exception(exc, /)\n--\n\nSend an exception: it is raised in the receiver. Otherwise as send().");
+PyDoc_STRVAR(send_exception_doc, "send_exception($self, exc, /)\n--\n\nSend an exception: it is raised in the receiver. Otherwise as send().");
 static PyObject *chan_send_exception(py_chan *self, PyObject *exc) {
     core_state *st = self->st;
     if (PyExceptionClass_Check(exc)) {
@@ -251,13 +251,13 @@ static PyObject *chan_send_exception(py_chan *self, PyObject *exc) {
     return r;
 }
 
-PyDoc_STRVAR(if_recv_doc, "if_recv()\n--\n\nThe select case that receives from this channel.");
+PyDoc_STRVAR(if_recv_doc, "if_recv($self)\n--\n\nThe select case that receives from this channel.");
 static PyObject *chan_if_recv(py_chan *self, PyObject *unused) {
     (void)unused;
     return case_new(self->st, CASE_RECV, (PyObject *)self, NULL, -1);
 }
 
-PyDoc_STRVAR(if_send_doc, "if_send(v, /)\n--\n\nThe select case that sends v to this channel.");
+PyDoc_STRVAR(if_send_doc, "if_send($self, v, /)\n--\n\nThe select case that sends v to this channel.");
 static PyObject *chan_if_send(py_chan *self, PyObject *v) {
     return case_new(self->st, CASE_SEND, (PyObject *)self, v, -1);
 }

@@ -308,7 +308,7 @@ static PyObject *outcome(py_goroutine *self) {
     return NULL;
 }
 
-PyDoc_STRVAR(join_doc, "join(timeout=None)\n--\n\nWait for the end: the result, or what the function raised is raised (GoroutineCancelled if it was cancelled).\n\n"
+PyDoc_STRVAR(join_doc, "join($self, timeout=None)\n--\n\nWait for the end: the result, or what the function raised is raised (GoroutineCancelled if it was cancelled).\n\n"
                        "May park. Any thread. TimeoutError, Cancelled; DeadlockError for the caller itself.");
 static PyObject *goroutine_join(py_goroutine *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     int64_t deadline;
@@ -316,7 +316,7 @@ static PyObject *goroutine_join(py_goroutine *self, PyObject *const *args, Py_ss
     return outcome(self);
 }
 
-PyDoc_STRVAR(exception_doc, "exception(timeout=None)\n--\n\nWait for the end: the exception that ended it, returned, or None.\n\nOtherwise as join().");
+PyDoc_STRVAR(exception_doc, "exception($self, timeout=None)\n--\n\nWait for the end: the exception that ended it, returned, or None.\n\nOtherwise as join().");
 static PyObject *goroutine_exception(py_goroutine *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     int64_t deadline;
     if (one_timeout("exception", args, nargs, kwnames, &deadline) || wait_done(self, deadline)) return NULL;
@@ -325,19 +325,19 @@ static PyObject *goroutine_exception(py_goroutine *self, PyObject *const *args, 
     return self->status == GO_CANCELLED ? cancelled_exception(self) : Py_NewRef(self->outcome);
 }
 
-PyDoc_STRVAR(done_doc, "done()\n--\n\nWhether it has ended. Never parks.");
+PyDoc_STRVAR(done_doc, "done($self)\n--\n\nWhether it has ended. Never parks.");
 static PyObject *goroutine_done(py_goroutine *self, PyObject *u) {
     (void)u;
     return PyBool_FromLong(!self->g);
 }
 
-PyDoc_STRVAR(cancelled_doc, "cancelled()\n--\n\nWhether it has ended by being cancelled. Never parks.");
+PyDoc_STRVAR(cancelled_doc, "cancelled($self)\n--\n\nWhether it has ended by being cancelled. Never parks.");
 static PyObject *goroutine_cancelled(py_goroutine *self, PyObject *u) {
     (void)u;
     return PyBool_FromLong(self->status == GO_CANCELLED);
 }
 
-PyDoc_STRVAR(cancel_doc, "cancel(msg=None)\n--\n\nRaise Cancelled in it once, at its current or next cancellation point; one that has not begun never begins.\n\n"
+PyDoc_STRVAR(cancel_doc, "cancel($self, msg=None)\n--\n\nRaise Cancelled in it once, at its current or next cancellation point; one that has not begun never begins.\n\n"
                          "Returns whether it was still alive. Never parks. Any thread.");
 static PyObject *goroutine_cancel(py_goroutine *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     static const char *const names[] = {"msg"};
@@ -367,19 +367,19 @@ py_chan *goroutine_done_chan(py_goroutine *self) {
     return (py_chan *)self->done_chan;
 }
 
-PyDoc_STRVAR(if_done_doc, "if_done()\n--\n\nThe select case that is ready once it has ended; its value is this Goroutine, and its failure is not collected by it.");
+PyDoc_STRVAR(if_done_doc, "if_done($self)\n--\n\nThe select case that is ready once it has ended; its value is this Goroutine, and its failure is not collected by it.");
 static PyObject *goroutine_if_done(py_goroutine *self, PyObject *u) {
     (void)u;
     return case_new(self->st, CASE_DONE, (PyObject *)self, NULL, -1);
 }
 
-PyDoc_STRVAR(frames_doc, "_frames()\n--\n\n[(filename, lineno, name), ...], innermost first.");
+PyDoc_STRVAR(frames_doc, "_frames($self)\n--\n\n[(filename, lineno, name), ...], innermost first.");
 static PyObject *goroutine_frames(py_goroutine *self, PyObject *u) {
     (void)u;
     return self->g ? rm_pystate_frames(self->g) : PyList_New(0);
 }
 
-PyDoc_STRVAR(stack_doc, "stack()\n--\n\nIts Python stack, a list of traceback.FrameSummary, outermost first; empty when done. Never parks.");
+PyDoc_STRVAR(stack_doc, "stack($self)\n--\n\nIts Python stack, a list of traceback.FrameSummary, outermost first; empty when done. Never parks.");
 static PyObject *goroutine_stack(py_goroutine *self, PyObject *u) {
     (void)u;
     PyObject *frames = goroutine_frames(self, NULL), *tb = frames ? PyImport_ImportModule("traceback") : NULL;

@@ -194,7 +194,7 @@ static PyObject *core_stats(PyObject *module, PyObject *u) {
                          "pool_threads", s.pool_threads, "pool_idle", s.pool_idle, "pool_queued", s.pool_queued, "fds", s.fds);
 }
 
-PyDoc_STRVAR(configure_doc, "_configure(stack_size, max_threads, seed)\n--\n\nSet options; False if the runtime runs already.");
+PyDoc_STRVAR(configure_doc, "_configure(stack_size, max_threads, seed, /)\n--\n\nSet options; False if the runtime runs already.");
 static PyObject *core_configure(PyObject *module, PyObject *args) {
     core_state *st = core_of(module);
     unsigned long long stack_size, max_threads, seed;

@@ -195,7 +195,7 @@ static rm_noinline PyObject *read_greedy(py_conn *self, rm_g *g, Py_ssize_t n, i
 }
 
 PyDoc_STRVAR(read_doc,
-             "read(n, timeout=None)\n--\n\nAt least one byte and at most n, as soon as there are any; b'' at the end of the stream.\n\n"
+             "read($self, n, timeout=None)\n--\n\nAt least one byte and at most n, as soon as there are any; b'' at the end of the stream.\n\n"
              "May park. Goroutines and the main thread. TimeoutError after `timeout` seconds or at the connection's read\n"
              "deadline; ErrClosed if it is closed meanwhile, ValueError if it was before; Cancelled, and nothing is read;\n"
              "ConnectionResetError and what else the system says.");
@@ -226,7 +226,7 @@ static PyObject *conn_read(py_conn *self, PyObject *const *args, Py_ssize_t narg
 }
 
 PyDoc_STRVAR(readinto_doc,
-             "readinto(buf, timeout=None)\n--\n\nRead at most len(buf) bytes into a writable buffer: how many; 0 at the end of the stream.\n\n"
+             "readinto($self, buf, timeout=None)\n--\n\nRead at most len(buf) bytes into a writable buffer: how many; 0 at the end of the stream.\n\n"
              "May park. Goroutines and the main thread. Errors as read().");
 static PyObject *conn_readinto(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     PyObject *buf;
@@ -251,7 +251,7 @@ static PyObject *conn_readinto(py_conn *self, PyObject *const *args, Py_ssize_t 
 }
 
 PyDoc_STRVAR(write_doc,
-             "write(b, timeout=None)\n--\n\nWrite all of b, a bytes-like object: its length in bytes.\n\n"
+             "write($self, b, timeout=None)\n--\n\nWrite all of b, a bytes-like object: its length in bytes.\n\n"
              "May park. Goroutines and the main thread. Writes of several goroutines do not mix. TimeoutError after `timeout`\n"
              "seconds or at the connection's write deadline; ErrClosed if it is closed meanwhile, ValueError if it was before;\n"
              "Cancelled; BrokenPipeError, ConnectionResetError and what else the system says. A write that fails after it had\n"
@@ -306,23 +306,23 @@ static PyObject *set_deadlines(py_conn *self, PyObject *t, const char *what, boo
 }
 
 PyDoc_STRVAR(set_deadline_doc,
-             "set_deadline(t, /)\n--\n\nFrom the time t of monotonic() on, reads and writes raise TimeoutError, also those that wait now, until\n"
+             "set_deadline($self, t, /)\n--\n\nFrom the time t of monotonic() on, reads and writes raise TimeoutError, also those that wait now, until\n"
              "it is set anew; None clears it. Never parks. Goroutines and the main thread. ValueError if closed.");
 static PyObject *conn_set_deadline(py_conn *self, PyObject *t) { return set_deadlines(self, t, "set_deadline", true, true); }
 
-PyDoc_STRVAR(set_read_deadline_doc, "set_read_deadline(t, /)\n--\n\nset_deadline() for reads alone.");
+PyDoc_STRVAR(set_read_deadline_doc, "set_read_deadline($self, t, /)\n--\n\nset_deadline() for reads alone.");
 static PyObject *conn_set_read_deadline(py_conn *self, PyObject *t) {
     return set_deadlines(self, t, "set_read_deadline", true, false);
 }
 
-PyDoc_STRVAR(set_write_deadline_doc, "set_write_deadline(t, /)\n--\n\nset_deadline() for writes alone.");
+PyDoc_STRVAR(set_write_deadline_doc, "set_write_deadline($self, t, /)\n--\n\nset_deadline() for writes alone.");
 static PyObject *conn_set_write_deadline(py_conn *self, PyObject *t) {
     return set_deadlines(self, t, "set_write_deadline", false, true);
 }
 
 /* ------------------------------------------------------------------ what both have ---- */
 
-PyDoc_STRVAR(close_doc, "close()\n--\n\nClose. Whoever waits on it gets ErrClosed, whoever uses it later ValueError; a second close does nothing.\n\n"
+PyDoc_STRVAR(close_doc, "close($self)\n--\n\nClose. Whoever waits on it gets ErrClosed, whoever uses it later ValueError; a second close does nothing.\n\n"
                         "Never parks. Goroutines and the main thread.");
 static PyObject *conn_close(py_conn *self, PyObject *unused) {
     (void)unused;
@@ -333,7 +333,7 @@ static PyObject *conn_close(py_conn *self, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(fileno_doc, "fileno()\n--\n\nThe descriptor, which stays ours: non-blocking, closed by close(). ValueError if closed. Any thread.");
+PyDoc_STRVAR(fileno_doc, "fileno($self)\n--\n\nThe descriptor, which stays ours: non-blocking, closed by close(). ValueError if closed. Any thread.");
 static PyObject *conn_fileno(py_conn *self, PyObject *unused) {
     (void)unused;
     return self->c->fd < 0 ? raise_closed(self, "fileno") : PyLong_FromLong(self->c->fd);
@@ -410,7 +410,7 @@ static int accept_one(py_conn *self, rm_g *g, int64_t deadline, PyObject **out) 
 }
 
 PyDoc_STRVAR(accept_doc,
-             "accept(timeout=None)\n--\n\nThe next connection, a Conn.\n\n"
+             "accept($self, timeout=None)\n--\n\nThe next connection, a Conn.\n\n"
              "May park. Goroutines and the main thread. TimeoutError after `timeout` seconds; ErrClosed if the listener is closed\n"
              "meanwhile, ValueError if it was before; Cancelled, and nothing is accepted; OSError (EMFILE ...).");
 static PyObject *listener_accept(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
@@ -448,7 +448,7 @@ static bool met_itself(const rm_conn *c) {
     return a.len == b.len && !memcmp(&a.sa, &b.sa, a.len);
 }
 
-PyDoc_STRVAR(connect_doc, "_connect(family, address, timeout)\n--\n\nA Conn to a numeric address of the socket module's form. May park.");
+PyDoc_STRVAR(connect_doc, "_connect(family, address, timeout, /)\n--\n\nA Conn to a numeric address of the socket module's form. May park.");
 static PyObject *net_connect(PyObject *module, PyObject *args) {
     core_state *st = core_of(module);
     int family;
@@ -469,7 +469,7 @@ static PyObject *net_connect(PyObject *module, PyObject *args) {
     return e ? fail(st, g, e) : conn_new(st->conn_type, st, c);
 }
 
-PyDoc_STRVAR(listen_doc, "_listen(family, address, backlog, reuse_port, v6only)\n--\n\nA Listener; backlog 0: the system's limit. Never parks.");
+PyDoc_STRVAR(listen_doc, "_listen(family, address, backlog, reuse_port, v6only, /)\n--\n\nA Listener; backlog 0: the system's limit. Never parks.");
 static PyObject *net_listen(PyObject *module, PyObject *args) {
     core_state *st = core_of(module);
     int family, backlog, reuse_port, v6only;
