@@ -1,0 +1,348 @@
+"""fork: the child has a fresh runtime that holds only who called it, and the parent goes on."""
+
+import sys
+
+import pytest
+from helpers import run_py
+
+BEGIN = """
+import os, sys, threading, time
+import ramet
+from ramet import *
+from ramet.time import sleep
+
+def wait(pid):
+    # in the parent: reap without holding anything up
+    end = time.monotonic() + 15
+    while time.monotonic() < end:
+        p, status = os.waitpid(pid, os.WNOHANG)
+        if p:
+            return os.waitstatus_to_exitcode(status)
+        sleep(0.002)
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    return "hung"
+
+def works():
+    # everything, in short
+    c = Chan()
+    g = go(lambda: [c.send(i) for i in range(10)])
+    assert [c.recv(10) for _ in range(10)] == list(range(10))
+    g.join(10)
+    assert blocking(lambda: 5) == 5
+    sleep(0.002)
+    r, w = os.pipe()
+    g = go(select, readable(r))
+    gosched()
+    os.write(w, b"x")
+    assert g.join(10).index == 0
+    os.close(r); os.close(w)
+    t = threading.Thread(target=lambda: c.send(6)); t.start()
+    assert c.recv(10) == 6
+    t.join()
+    return True
+"""
+
+
+def forked(code, status=0, **kwargs):
+    ended = run_py(BEGIN + code, status=status, **kwargs)
+    assert ended.err == "", str(ended)
+    return ended
+
+
+def test_before_first_use():
+    forked("""
+pid = os.fork()
+assert works()
+if pid == 0: os._exit(3)
+assert wait(pid) == 3
+""")
+
+
+def test_in_main():
+    ended = forked("""
+c = Chan()
+g = go(c.recv)
+gs = [go(sleep, 100) for _ in range(10)]
+gosched()
+pid = os.fork()
+if pid == 0:
+    assert num_goroutines() == 1, num_goroutines()
+    assert works()
+    assert current().id == 1
+    print("child", flush=True)
+    sys.exit(4)
+assert wait(pid) == 4
+assert num_goroutines() == 12
+c.send(7)
+assert g.join(10) == 7
+assert works()
+print("parent")
+""")
+    assert ended.out == "child\nparent\n"
+
+
+def test_in_main_normal_end():
+    ended = forked("""
+go(sleep, 100)
+gosched()
+pid = os.fork()
+if pid:
+    assert wait(pid) == 0
+print("end", flush=True)
+""")
+    assert ended.out == "end\nend\n"
+
+
+def test_in_a_goroutine():
+    ended = forked("""
+c = Chan()
+others = [go(c.recv) for _ in range(10)]
+def f():
+    pid = os.fork()
+    if pid == 0:
+        assert num_goroutines() == 1, num_goroutines()
+        assert works()
+        print("child", flush=True)
+        return
+    assert wait(pid) == 0
+    return "parent goes on"
+print(go(f).join(20))
+assert works()
+assert all(g.state == "chan receive" for g in others)
+""")
+    assert ended.out == "child\nparent goes on\n"
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [("return 5", 0), ("sys.exit(6)", 6), ("os._exit(7)", 7), ("sys.exit()", 0), ("sys.exit('text')", 1), ("raise SystemExit(8)", 8)],
+)
+def test_how_a_goroutines_child_ends(end, status):
+    ended = run_py(BEGIN + f"""
+def f():
+    pid = os.fork()
+    if pid == 0:
+        {end}
+    return wait(pid)
+print(go(f).join(20))
+print("once")
+""")
+    assert ended.out == f"{status}\nonce\n", str(ended)
+    assert ended.err == ("text\n" if "text" in end else ""), str(ended)
+
+
+def test_a_goroutines_child_that_fails():
+    ended = run_py(BEGIN + """
+def f():
+    pid = os.fork()
+    if pid == 0:
+        raise ValueError("in the child")
+    return wait(pid)
+print(go(f).join(20))
+""")
+    assert ended.out == "1\n" and "in the child" in ended.err, str(ended)
+
+
+def test_a_goroutines_child_runs_atexit_handlers_and_flushes():
+    ended = forked("""
+import atexit
+def f():
+    pid = os.fork()
+    if pid == 0:
+        atexit.register(lambda: print("atexit of the child"))
+        return
+    return wait(pid)
+assert go(f).join(20) == 0
+""")
+    assert ended.out == "atexit of the child\n", str(ended)
+
+
+def test_parent_ends_first():
+    ended = forked("""
+r, w = os.pipe()
+pid = os.fork()
+if pid == 0:
+    os.close(w)
+    os.read(r, 1)
+    assert works()
+    os._exit(0)
+go(sleep, 100)
+gosched()
+""")
+    assert ended.seconds < 10
+
+
+def test_child_of_a_child():
+    forked("""
+go(sleep, 100); gosched()
+def f(n):
+    pid = os.fork()
+    if pid == 0:
+        assert works()
+        if n: sys.exit(go(f, n - 1).join(20))
+        sys.exit(30)
+    return wait(pid)
+assert go(f, 2).join(20) == 30
+assert f(2) == 30
+""")
+
+
+def test_fork_while_pool_threads_and_timers_are_there():
+    forked("""
+for _ in range(10): go(blocking, time.sleep, 0.3)
+for _ in range(10): go(sleep, 0.05)
+sleep(0.01)
+for _ in range(5):
+    pid = os.fork()
+    if pid == 0:
+        assert works()
+        os._exit(0)
+    assert wait(pid) == 0
+assert works()
+""")
+
+
+def test_fork_in_another_thread():
+    forked("""
+go(sleep, 100); gosched()
+out = []
+def thread():
+    pid = os.fork()
+    if pid == 0:
+        try:
+            assert works()
+            os._exit(5)
+        except BaseException:
+            import traceback; traceback.print_exc()
+            os._exit(1)
+    out.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+t = threading.Thread(target=thread); t.start()
+while t.is_alive(): sleep(0.001)
+assert out == [5], out
+assert works()
+""")
+
+
+def test_channels_of_the_parent_in_the_child():
+    """Values that are in a buffer are there; who waited is not."""
+    forked("""
+c, d = Chan(3), Chan()
+c.send(1); c.send(2)
+go(d.recv); go(d.send, 5) if 0 else None
+gosched()
+pid = os.fork()
+if pid == 0:
+    assert c.recv() == 1 and c.recv() == 2
+    g = go(d.send, 9)
+    assert d.recv(5) == 9, "a waiter of the parent's took it"
+    g.join(5)
+    os._exit(0)
+assert wait(pid) == 0
+assert c.recv() == 1
+d.send(3)
+""")
+
+
+def test_handles_of_the_parent_in_the_child():
+    """They do not hang or crash, whatever they say."""
+    forked("""
+g = go(sleep, 100)
+h = go(lambda: 5); h.join()
+gosched()
+pid = os.fork()
+if pid == 0:
+    assert h.join(5) == 5
+    g.state; g.name; g.id; g.stack(); repr(g); g.done()
+    try: g.join(0.05)
+    except (TimeoutError, RametError): pass
+    g.cancel()
+    try: select(g.if_done(), timeout=0.05)
+    except TimeoutError: pass
+    del g
+    assert works()
+    os._exit(0)
+assert wait(pid) == 0
+assert not g.done()
+""")
+
+
+def test_sigint_in_a_child():
+    forked("""
+import signal
+go(sleep, 100); gosched()
+pid = os.fork()
+if pid == 0:
+    go(lambda: (sleep(0.02), os.kill(os.getpid(), signal.SIGINT)))
+    try: Chan().recv(10)
+    except KeyboardInterrupt: os._exit(6)
+    os._exit(1)
+assert wait(pid) == 6
+""")
+
+
+def test_subprocess():
+    ended = forked("""
+import subprocess
+go(sleep, 100); gosched()
+for call in (lambda f: f(), lambda f: go(f).join(20), blocking):
+    p = call(lambda: subprocess.run([sys.executable, "-c", "print('sub')"], capture_output=True, text=True))
+    assert p.stdout == "sub\\n", p
+print("fine")
+""")
+    assert ended.out == "fine\n"
+
+
+MP = """
+import multiprocessing as mp, os, sys, threading, time
+import ramet
+from ramet import go, blocking, Chan
+from ramet.time import sleep
+
+def child(q, x):
+    c = Chan()
+    go(c.send, x * 2)
+    q.put(c.recv(10))
+    q.put(blocking(lambda: 5))
+
+def square(x):
+    return go(lambda: x * x).join(10)
+
+if __name__ == "__main__":
+    ctx = mp.get_context(sys.argv[1])
+    go(sleep, 100)
+    ramet.gosched()
+    def in_main():
+        q = ctx.Queue()
+        p = ctx.Process(target=child, args=(q, 21))
+        p.start()
+        got = blocking(q.get, timeout=15), blocking(q.get, timeout=15)
+        blocking(p.join, 15)
+        return got, p.exitcode
+    assert in_main() == ((42, 5), 0)
+    assert go(in_main).join(30) == ((42, 5), 0)
+    with ctx.Pool(2) as pool:
+        assert blocking(pool.map, square, range(10)) == [x * x for x in range(10)]
+    print("fine")
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_multiprocessing(method, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(MP)
+    code = "import runpy, sys\nsys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')"
+    import subprocess
+
+    from helpers import environment, finish
+
+    p = subprocess.Popen(
+        [sys.executable, str(script), method],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(PYTHONWARNINGS="ignore::DeprecationWarning"),
+    )
+    ended = finish(p, timeout=45)
+    assert ended.out == "fine\n" and ended.err == "", str(ended)
+    assert code
