@@ -97,8 +97,9 @@ static void wind_down(rm_rt *rt) {
     int64_t until = rm_after(RM_GRACE_NS);
     g->cancel = 0;
     g->shields = 1; /* nobody shall cancel this */
+    rm_rt_each(rt, cancel_one, g);
     while (rm_rt_count(rt) > 1 && rm_now() < until) {
-        rm_rt_each(rt, cancel_one, g);
+        if (rm_now() > until - RM_GRACE_NS / 2) rm_rt_each(rt, cancel_one, g); /* what was started to tidy up */
         for (int i = 0; i < 64 && rm_rt_count(rt) > 1; i++) rm_yield(g);
         if (rm_rt_count(rt) > 1) rm_sleep(g, 100 * RAMET_MICROSECOND);
     }

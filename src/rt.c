@@ -123,9 +123,15 @@ void rm_rt_free(rm_rt *rt) {
 static bool drop_other(rm_g *g, void *self) {
     if (g != self) {
         g->state = RM_DEAD;
+        g->wake = RM_WAKE_CLAIMED; /* it may still stand in a channel's queue */
         g->id = 0;
     }
     return true;
+}
+
+void rm_rt_abandon(rm_rt *rt) {
+    rm_stacks_each(&rt->stacks, drop_other, NULL);
+    drop_other(rt->main_g, NULL);
 }
 
 int rm_rt_forked(rm_rt *rt) {
@@ -138,6 +144,7 @@ int rm_rt_forked(rm_rt *rt) {
     rt->pid = (int)getpid();
     /* the others are dropped where they stand, their stacks not reused: what the caller knows may point there */
     rm_stacks_each(&rt->stacks, drop_other, self);
+    if (rt->main_g != self) drop_other(rt->main_g, self);
     rt->ended = rt->next_id - 1;
     rt->system = 0;
     rt->main_g = self;

@@ -22,5 +22,7 @@ void rm_rt_free(rm_rt *rt);
 
 /* In a forked child: forget every other goroutine and thread; the caller becomes main. 0 or -errno. */
 int rm_rt_forked(rm_rt *rt);
+/* The same in a child that another thread has forked: the runtime is left where it stands, and nobody in it is woken. */
+void rm_rt_abandon(rm_rt *rt);
 
 #endif

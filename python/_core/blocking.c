@@ -80,8 +80,9 @@ static PyObject *core_blocking(PyObject *module, PyObject *const *args, Py_ssize
     if (nargs < 1) return PyErr_Format(PyExc_TypeError, "blocking: a function is needed");
     if (!PyCallable_Check(args[0]))
         return PyErr_Format(PyExc_TypeError, "blocking: fn must be callable, not %.100s", Py_TYPE(args[0])->tp_name);
-    rm_g *g = core_enter_goroutine(st, "blocking()");
+    rm_g *g = core_enter_main_too(st, "blocking()");
     if (!g) return NULL;
+    if (!g->p) return PyObject_Vectorcall(args[0], args + 1, (size_t)(nargs - 1), kwnames);
     int e = rm_check_cancel(g);
     if (e) return core_raise(st, g, e);
     py_job *j = rm_calloc(1, sizeof *j);

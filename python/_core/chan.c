@@ -362,7 +362,7 @@ static PyType_Spec bomb_spec = {"ramet._core._Bomb", sizeof(py_bomb), 0,
                                     Py_TPFLAGS_IMMUTABLETYPE,
                                 bomb_slots};
 
-PyDoc_STRVAR(makechan_doc, "makechan(size=0, label=None)\n--\n\nChan(size, name=label), in offset's spelling.");
+PyDoc_STRVAR(makechan_doc, "makechan(size=0, label=None)\n--\n\nChan(size, name=label), in offset's spelling. Never parks. Any thread.");
 static PyMethodDef functions[] = {
     {"makechan", (PyCFunction)(void (*)(void))core_makechan, METH_FASTCALL | METH_KEYWORDS, makechan_doc},
     {NULL, NULL, 0, NULL},

@@ -67,6 +67,8 @@ struct core_state {
     PyInterpreterState *interp;
     PyObject *module;        /* borrowed: it owns us */
     bool closed;             /* shut down: nothing may start any more */
+    bool stopping;           /* the hosted runtime is to end */
+    bool forked;             /* in a forked child: what was dropped may be referred to */
     bool in_run;
     bool run_waits;          /* main waits for all the others */
     bool hosted;             /* the proc lives on a thread of ours */
@@ -104,6 +106,9 @@ rm_inline rm_g *core_enter(core_state *st) {
 }
 /* The same, but only a goroutine (main included) will do: RuntimeError "{what} ..." in another OS thread. */
 rm_g *core_enter_goroutine_slow(core_state *st, const char *what);
+/* The same, but the main thread will do also where it is a foreign one, the proc being hosted (then g->p is NULL). */
+rm_g *core_enter_main_too(core_state *st, const char *what);
+bool host_in_main_thread(core_state *st);
 rm_inline rm_g *core_enter_goroutine(core_state *st, const char *what) {
     rm_m *m = rm_tls;
     if (rm_likely(m && m->rt == st->rt && m->p)) return m->p->cur;
@@ -136,6 +141,9 @@ int blocking_init(PyObject *module, core_state *st);
 int net_init(PyObject *module, core_state *st);
 
 py_goroutine *goroutine_handle(core_state *st, rm_g *g); /* new reference; g alive */
+/* In a forked child: g is not there any more. Its handle says cancelled; the channel that is to be closed once nobody
+ * can be woken wrongly goes to the list. -1 with an exception. */
+int goroutine_lost(core_state *st, rm_g *g, PyObject *to_close);
 /* (handle, wait info, frames) as they were during the wait that g has just left. */
 PyObject *goroutine_as_waiting(core_state *st, rm_g *g);
 /* Chan closed when the goroutine ends; borrowed. */

@@ -163,7 +163,7 @@ static int finish(core_state *st, rm_g *g, PyObject *result) {
                 PyErr_GivenExceptionMatches(result, PyExc_SystemExit)) {
                 if (handle) handle->collected = true;
                 core_raise_in_main(st, Py_NewRef(result));
-            } else if (!handle) {
+            } else if (!handle || g == st->rt->main_g) { /* in a forked child nobody is left who would ask */
                 py_goroutine *h = goroutine_handle(st, g);
                 if (h) h->collected = true;
                 core_call_excepthook(st, (PyObject *)h, result);
@@ -184,6 +184,23 @@ static int finish(core_state *st, rm_g *g, PyObject *result) {
     }
     Py_XDECREF(handle);
     return status;
+}
+
+int goroutine_lost(core_state *st, rm_g *g, PyObject *to_close) {
+    py_goroutine *h = (py_goroutine *)g->embed.handle;
+    if (!h) return 0;
+    PyObject *text = PyUnicode_FromString("it was left behind in the parent of a fork");
+    PyObject *exc = text ? PyObject_CallOneArg(st->Cancelled, text) : NULL;
+    Py_XDECREF(text);
+    if (!exc || (h->done_chan && PyList_Append(to_close, h->done_chan))) {
+        Py_XDECREF(exc);
+        return -1;
+    }
+    h->outcome = exc;
+    h->status = GO_CANCELLED;
+    h->g = NULL;
+    g->embed.handle = NULL;
+    return 0; /* a reference that g has had to it goes with g's others */
 }
 
 static void go_entry(void *arg) {
@@ -447,7 +464,7 @@ static PyObject *core_gosched(PyObject *module, PyObject *const *args, Py_ssize_
     (void)args; /* fast-call without arguments: interpreters specialise the call */
     if (rm_unlikely(nargs)) return PyErr_Format(PyExc_TypeError, "gosched takes no arguments");
     core_state *st = core_of(module);
-    rm_g *g = core_enter_goroutine(st, "gosched()");
+    rm_g *g = core_enter_main_too(st, "gosched()");
     if (rm_unlikely(!g)) return NULL;
     int e = rm_yield(g);
     if (rm_likely(e == 0)) Py_RETURN_NONE;
@@ -459,7 +476,7 @@ static PyObject *core_sleep(PyObject *module, PyObject *d) {
     core_state *st = core_of(module);
     int64_t ns;
     if (core_duration(d, "d", &ns)) return NULL;
-    rm_g *g = core_enter_goroutine(st, "sleep()");
+    rm_g *g = core_enter_main_too(st, "sleep()");
     if (!g) return NULL;
     int e = rm_sleep(g, ns);
     if (rm_likely(e == 0)) Py_RETURN_NONE;

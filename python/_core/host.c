@@ -261,6 +261,55 @@ static int input_hook(void) {
     return 0;
 }
 
+/* ------------------------------------------------------------------ exit ---- */
+
+static bool cancel_one(rm_g *g, void *main) {
+    if (g != main) rm_g_end(g);
+    return true;
+}
+
+/* Let the goroutines unwind; whether all have. On a goroutine of the proc. */
+static bool unwind(core_state *st, rm_g *g) {
+    int64_t until = rm_after(RM_GRACE_NS);
+    uint8_t shields = g->shields;
+    g->cancel = 0;
+    g->shields = 1;
+    uint64_t least = g->flags & RM_GF_SYSTEM ? 0 : 1; /* a host is not counted */
+    rm_rt_each(st->rt, cancel_one, g);
+    while (rm_rt_count(st->rt) > least && rm_now() < until) {
+        /* what was started since, to tidy up, has half of the time before it is cancelled, too */
+        if (rm_now() > until - RM_GRACE_NS / 2) rm_rt_each(st->rt, cancel_one, g);
+        for (int i = 0; i < 16 && rm_rt_count(st->rt) > least; i++) rm_yield(g);
+        if (rm_rt_count(st->rt) > least) rm_sleep(g, RAMET_MILLISECOND);
+    }
+    g->shields = shields;
+    return rm_rt_count(st->rt) <= least;
+}
+
+/* On the proc: end everything. Of what cannot be ended, and of what a forked child has lost, the memory stays: it may
+ * be referred to, and in the child of a goroutine's fork we stand on it. */
+static void stop(core_state *st, rm_g *g) {
+    rm_rt *rt = st->rt;
+    bool clean = unwind(st, g);
+    if (!clean) {
+        PyObject *r = PyObject_CallMethod(st->module, "_report_left", NULL);
+        if (!r) PyErr_WriteUnraisable(NULL);
+        Py_XDECREF(r);
+    }
+    st->closed = true;
+    bool free_it = clean && !st->forked;
+    if (free_it || st->hosted) st->rt = NULL; /* a host ends, and leaves nobody who would run anything */
+    Py_BEGIN_ALLOW_THREADS
+    if (free_it) {
+        rm_rt_free(rt);
+    } else {
+        rt->closing = true;
+        rm_sysmon_stop(rt, false);
+        rm_pool_fini(rt, RM_GRACE_NS, false);
+    }
+    Py_END_ALLOW_THREADS
+}
+
 /* ------------------------------------------------------------------ start ---- */
 
 typedef struct hosting { /* handed to the thread that hosts the proc */
@@ -311,12 +360,8 @@ static void *host_main(void *arg) {
         do {
             rm_wait_open(g);
             rm_park(g, RM_R_SYSTEM, NULL, RM_FOREVER, NULL, NULL);
-        } while (!st->closed);
-        rm_rt *rt = st->rt;
-        st->rt = NULL;
-        Py_BEGIN_ALLOW_THREADS
-        rm_rt_free(rt);
-        Py_END_ALLOW_THREADS
+        } while (!st->stopping);
+        stop(st, g);
     }
     PyThreadState_Clear(ts);
     PyThreadState_DeleteCurrent();
@@ -338,7 +383,7 @@ static int start_hosted(core_state *st) {
     return h.state < 0 ? h.state : 0;
 }
 
-static bool in_main_thread(core_state *st) {
+bool host_in_main_thread(core_state *st) {
     return st->interp == PyInterpreterState_Main() && PyThread_get_thread_ident() == _PyRuntime.main_thread;
 }
 
@@ -361,7 +406,7 @@ int host_start(core_state *st) {
     if (st->rt) return 0;
     st->starting = true;
     rm_arena_install();
-    int e = in_main_thread(st) ? make_rt(st, false) : start_hosted(st);
+    int e = host_in_main_thread(st) ? make_rt(st, false) : start_hosted(st);
     st->starting = false;
     if (e) {
         PyErr_Format(PyExc_RuntimeError, "ramet: the runtime cannot start: %s", strerror(-e));
@@ -378,37 +423,15 @@ int host_start(core_state *st) {
     return r ? 0 : -1;
 }
 
-/* ------------------------------------------------------------------ exit ---- */
-
-static bool cancel_one(rm_g *g, void *main) {
-    if (g != main) rm_g_end(g);
-    return true;
-}
-
-/* Let the goroutines unwind; whether all have. On a goroutine of the proc. */
-static bool unwind(core_state *st, rm_g *g) {
-    int64_t until = rm_after(RM_GRACE_NS);
-    uint8_t shields = g->shields;
-    g->cancel = 0;
-    g->shields = 1;
-    while (rm_rt_count(st->rt) > 1 && rm_now() < until) {
-        rm_rt_each(st->rt, cancel_one, g);
-        for (int i = 0; i < 16 && rm_rt_count(st->rt) > 1; i++) rm_yield(g);
-        if (rm_rt_count(st->rt) > 1) rm_sleep(g, RAMET_MILLISECOND);
-    }
-    g->shields = shields;
-    return rm_rt_count(st->rt) <= 1;
-}
-
 PyObject *host_shutdown(core_state *st) {
     rm_rt *rt = st->rt;
-    if (!rt || st->closed) Py_RETURN_NONE;
+    if (!rt || st->closed || st->stopping) Py_RETURN_NONE;
     if (repl_state == st) {
         if (PyOS_InputHook == input_hook) PyOS_InputHook = old_input_hook;
         repl_state = NULL;
     }
     if (st->hosted) {
-        st->closed = true;
+        st->stopping = true;
         rm_g *g = rt->main_g;
         if (rm_claim(g)) {
             g->wake_code = 0;
@@ -421,47 +444,53 @@ PyObject *host_shutdown(core_state *st) {
     }
     rm_g *g = rm_m_of(rt) ? rt->p.cur : NULL;
     if (g != rt->main_g) Py_RETURN_NONE; /* exit from a goroutine of a forked child, or from another thread */
-    bool clean = unwind(st, g);
-    PyObject *r = NULL;
-    if (!clean) r = PyObject_CallMethod(st->module, "_report_left", NULL);
-    if (!clean && !r) PyErr_WriteUnraisable(NULL);
-    Py_XDECREF(r);
-    st->closed = true;
-    if (clean && g->flags & RM_GF_MAIN) {
-        Py_BEGIN_ALLOW_THREADS
-        rm_rt_free(rt);
-        Py_END_ALLOW_THREADS
-        st->rt = NULL;
-    } else { /* keep the memory, stop the threads: what is left may be referred to, or (child of a fork) we stand on it */
-        Py_BEGIN_ALLOW_THREADS
-        rt->closing = true;
-        rm_sysmon_stop(rt, false);
-        rm_pool_fini(rt, RM_GRACE_NS, false);
-        Py_END_ALLOW_THREADS
-    }
+    stop(st, g);
     rm_arena_uninstall();
     Py_RETURN_NONE;
 }
 
 /* ------------------------------------------------------------------ fork ---- */
 
+typedef struct losing {
+    core_state *st;
+    rm_g *self;
+    PyObject *to_close;
+} losing;
+
+static bool lose(rm_g *g, void *arg) {
+    losing *l = arg;
+    return g == l->self || goroutine_lost(l->st, g, l->to_close) == 0;
+}
+
 PyObject *host_after_fork(core_state *st) {
     rm_rt *rt = st->rt;
+    st->starting = false;
     if (!rt) Py_RETURN_NONE;
     Py_CLEAR(st->main_exc);
     st->in_run = st->run_waits = false;
+    st->forked = true;
     rm_m *m = rm_m_of(rt);
-    if (m && m->p) {
+    losing l = {st, m && m->p ? rt->p.cur : NULL, PyList_New(0)};
+    if (!l.to_close) return NULL;
+    rm_rt_each(rt, lose, &l);
+    if (l.self) {
         int e = rm_rt_forked(rt);
-        if (e) return PyErr_Format(PyExc_RuntimeError, "ramet: no fresh runtime after fork: %s", strerror(-e));
+        if (e) {
+            Py_DECREF(l.to_close);
+            return PyErr_Format(PyExc_RuntimeError, "ramet: no fresh runtime after fork: %s", strerror(-e));
+        }
         rm_sysmon_start(rt);
-        Py_RETURN_NONE;
+    } else { /* forked by another thread: the proc's is not there any more. Leave the old runtime where it stands */
+        rm_rt_abandon(rt);
+        if (m) rm_m_exit(m);
+        st->rt = NULL;
+        st->tstate = NULL;
+        st->hosted = false;
     }
-    /* forked by another thread: the proc's is not there any more. Leave the old runtime where it stands */
-    if (m) rm_m_exit(m);
-    st->rt = NULL;
-    st->tstate = NULL;
-    st->hosted = false;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(l.to_close); i++)
+        rm_chan_close(&((py_chan *)PyList_GET_ITEM(l.to_close, i))->c);
+    Py_DECREF(l.to_close);
+    if (PyErr_Occurred()) return NULL;
     Py_RETURN_NONE;
 }
 

@@ -26,6 +26,11 @@ rm_g *core_enter_goroutine_slow(core_state *st, const char *what) {
     return g;
 }
 
+rm_g *core_enter_main_too(core_state *st, const char *what) {
+    rm_g *g = core_enter(st);
+    return !g || g->p || host_in_main_thread(st) ? g : core_enter_goroutine_slow(st, what);
+}
+
 /* ------------------------------------------------------------------ errors ---- */
 
 static PyObject *raise_deadlock(core_state *st, rm_g *g) {
@@ -168,7 +173,8 @@ PyDoc_STRVAR(num_goroutines_doc, "num_goroutines()\n--\n\nHow many goroutines ar
 static PyObject *core_num_goroutines(PyObject *module, PyObject *u) {
     (void)u;
     core_state *st = core_of(module);
-    return PyLong_FromUnsignedLongLong(st->rt ? rm_rt_count(st->rt) : 1);
+    /* main counts, also where it is a foreign thread */
+    return PyLong_FromUnsignedLongLong(st->rt ? rm_rt_count(st->rt) + st->hosted : 1);
 }
 
 PyDoc_STRVAR(stats_doc, "stats()\n--\n\nCounters of the runtime, a dict: goroutines started switches polls stacks free_stacks timers pool_threads\n"
@@ -180,7 +186,7 @@ static PyObject *core_stats(PyObject *module, PyObject *u) {
     ramet_stats s = {.goroutines = 1, .started = 1};
     if (rt) {
         rm_pool_stats(rt, &s);
-        s.goroutines = rm_rt_count(rt);
+        s.goroutines = rm_rt_count(rt) + st->hosted;
         s.started = rt->next_id;
         s.switches = rt->p.switches;
         s.polls = rt->p.polls;
@@ -206,13 +212,13 @@ static PyObject *core_configure(PyObject *module, PyObject *args) {
     Py_RETURN_TRUE;
 }
 
-PyDoc_STRVAR(enter_run_doc, "_enter_run()\n--\n\nBegin run(): the number of the newest goroutine, or None in a foreign thread. RuntimeError in a goroutine or another run().");
-static PyObject *core_enter_run(PyObject *module, PyObject *u) {
-    (void)u;
+PyDoc_STRVAR(in_run_doc, "_in_run(body, /)\n--\n\nCall body(number of the newest goroutine) as run(), or body(None) in a foreign thread. RuntimeError in a\n"
+                         "goroutine or another run(). In C, so that no signal comes between the mark and the call.");
+static PyObject *core_in_run(PyObject *module, PyObject *body) {
     core_state *st = core_of(module);
     rm_g *g = core_enter(st);
     if (!g) return NULL;
-    if (!g->p) Py_RETURN_NONE;
+    if (!g->p) return PyObject_CallOneArg(body, Py_None);
     if (g != st->rt->main_g) {
         PyErr_SetString(PyExc_RuntimeError, "run() inside a goroutine: it is for the main thread; use go() and join()");
         return NULL;
@@ -221,14 +227,13 @@ static PyObject *core_enter_run(PyObject *module, PyObject *u) {
         PyErr_SetString(PyExc_RuntimeError, "run() inside another run() of this thread; use go() and join()");
         return NULL;
     }
+    PyObject *newest = PyLong_FromUnsignedLongLong(st->rt->next_id);
+    if (!newest) return NULL;
     st->in_run = true;
-    return PyLong_FromUnsignedLongLong(st->rt->next_id);
-}
-
-static PyObject *core_leave_run(PyObject *module, PyObject *u) {
-    (void)u;
-    core_of(module)->in_run = false;
-    Py_RETURN_NONE;
+    PyObject *r = PyObject_CallOneArg(body, newest);
+    st->in_run = false;
+    Py_DECREF(newest);
+    return r;
 }
 
 PyDoc_STRVAR(wait_all_doc, "_wait_all()\n--\n\nPark main until it is the only goroutine left.");
@@ -276,12 +281,13 @@ static PyObject *core_cancel_since(PyObject *module, PyObject *arg) {
     uint64_t id = PyLong_AsUnsignedLongLong(arg);
     if (id == (uint64_t)-1 && PyErr_Occurred()) return NULL;
     int64_t until = rm_after(RM_GRACE_NS);
-    for (;;) {
+    for (bool first = true;; first = false) {
         since find = {g, id}, all = {g, id};
         rm_rt_each(st->rt, alive_since, &find);
         if (find.self) Py_RETURN_TRUE;
         if (rm_now() > until) Py_RETURN_FALSE;
-        rm_rt_each(st->rt, cancel_since, &all);
+        /* what is started meanwhile, to tidy up, has half of the time */
+        if (first || rm_now() > until - RM_GRACE_NS / 2) rm_rt_each(st->rt, cancel_since, &all);
         int e = 0;
         for (int i = 0; i < 4 && !e; i++) e = rm_yield(g);
         if (!e) e = rm_sleep(g, RAMET_MILLISECOND / 10);
@@ -303,8 +309,7 @@ static PyMethodDef functions[] = {
     {"num_goroutines", core_num_goroutines, METH_NOARGS, num_goroutines_doc},
     {"stats", core_stats, METH_NOARGS, stats_doc},
     {"_configure", core_configure, METH_VARARGS, configure_doc},
-    {"_enter_run", core_enter_run, METH_NOARGS, enter_run_doc},
-    {"_leave_run", core_leave_run, METH_NOARGS, NULL},
+    {"_in_run", core_in_run, METH_O, in_run_doc},
     {"_wait_all", core_wait_all, METH_NOARGS, wait_all_doc},
     {"_cancel_since", core_cancel_since, METH_O, cancel_since_doc},
     {"_shutdown", core_shutdown, METH_NOARGS, NULL},

@@ -30,12 +30,12 @@ def run(main: Callable[..., Any] | None = None, /, *args: Any, **kwargs: Any) ->
             raise TypeError("run: arguments are given, but no function")
     elif not callable(main):
         raise TypeError(f"run: main must be callable, not {type(main).__name__}")
-    newest = _core._enter_run()
-    if newest is None:
-        if main is None:
-            raise RuntimeError("run() without a function belongs in the thread that runs the goroutines")
-        return _core.go(main, *args, **kwargs).join()
-    try:
+
+    def body(newest: int | None) -> Any:
+        if newest is None:
+            if main is None:
+                raise RuntimeError("run() without a function belongs in the thread that runs the goroutines")
+            return _core.go(main, *args, **kwargs).join()
         tasks = _tasks[:]
         _tasks.clear()
         for task in tasks:
@@ -47,5 +47,5 @@ def run(main: Callable[..., Any] | None = None, /, *args: Any, **kwargs: Any) ->
         finally:
             if not _core._cancel_since(newest):
                 print("ramet: run() returns although goroutines that it cancelled have not ended", file=sys.stderr)
-    finally:
-        _core._leave_run()
+
+    return _core._in_run(body)

@@ -56,7 +56,7 @@ def test_is_documented(name):
 
 @pytest.mark.parametrize(
     "name",
-    "go run configure gosched makechan select blocking syscall set_max_threads Chan.send Chan.recv Chan.recv_ok Chan.close "
+    "go run configure gosched select blocking syscall set_max_threads Chan.send Chan.recv Chan.recv_ok Chan.close "
     "Goroutine.join Goroutine.result Goroutine.exception Goroutine.cancel time.sleep".split(),
 )
 def test_says_whether_it_can_park(name):

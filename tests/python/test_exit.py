@@ -1,6 +1,5 @@
 """Exit at any moment neither hangs nor crashes, and the status is right."""
 
-import os
 import signal
 import time
 
@@ -47,7 +46,7 @@ gosched()
 def f():
     try: sleep(1000)
     finally:
-        sleep(0.001); go(sleep, 0.001).join(); blocking(time.sleep, 0.001)
+        sleep(0.001); blocking(time.sleep, 0.001); Chan(1).send(1)
 for _ in range(20): go(f)
 gosched()
 """,
@@ -62,6 +61,7 @@ for it in its: go(next, it)
 gosched()
 """,
     "threads that wait": """
+gosched()  # main is the proc
 c = Chan()
 for fn in (c.recv, lambda: select(c), lambda: c.recv(1000)):
     threading.Thread(target=fn, daemon=True).start()
@@ -256,18 +256,18 @@ def test_atexit_handler_alone_uses_ramet():
 
 def test_finalizers_that_use_ramet_at_the_very_end():
     code = """
+c = Chan()
+g = go(c.recv)
 class Late:
-    def __del__(self):
+    def __del__(self, os=os, g=g, c=c, calls=(Chan, go, gosched, num_goroutines, stats, select, default, sleep, blocking)):
+        Chan, go, gosched, num_goroutines, stats, select, default, sleep, blocking = calls
         for call in (lambda: Chan(1).send(1), lambda: go(int), lambda: gosched(), lambda: Chan().try_recv(),
                      lambda: g.cancel(), lambda: g.join(0.01), lambda: g.state, lambda: c.close(), lambda: num_goroutines(),
                      lambda: stats(), lambda: select(c, default), lambda: sleep(0)):
             try: call()
             except Exception: pass
         os.write(1, b"late\\n")
-late = Late()
-sys.late = late  # dropped when the interpreter goes
-c = Chan()
-g = go(c.recv)
+late = Late()  # dropped when the module goes
 gosched()
 """
     ended = run_py(BEGIN + code)
@@ -300,13 +300,25 @@ go(f, 50).join()
     assert ended.err == "", str(ended)
 
 
+def test_exit_by_a_signal_handler():
+    code = """
+signal.signal(signal.SIGALRM, lambda *a: sys.exit(3))
+signal.setitimer(signal.ITIMER_REAL, 0.05)
+go(sleep, 100)
+sleep(100)
+"""
+    ended = run_py(BEGIN + code, status=3)
+    assert ended.err == "", str(ended)
+
+
 def test_exit_while_a_signal_handler_waits():
     code = """
 signal.signal(signal.SIGUSR1, lambda *a: Chan().recv(100))
-os.kill(os.getpid(), signal.SIGUSR1)
+go(os.kill, os.getpid(), signal.SIGUSR1)
+sleep(0.05)
 """
-    p = start_py(BEGIN + "signal.signal(signal.SIGALRM, lambda *a: sys.exit(3))\nsignal.setitimer(signal.ITIMER_REAL, 0.05)\nsleep(100)\n")
-    assert finish(p, status=3).err == ""
+    ended = run_py(BEGIN + code)
+    assert ended.err == "" and ended.seconds < 10, str(ended)
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.001, 0.003, 0.01, 0.03])
@@ -321,7 +333,12 @@ def calls():
 def spawns():
     while True: go(lambda: gosched()).join()
 for fn in (busy, busy, calls, spawns, spawns): go(fn)
-threading.Thread(target=lambda: [c.recv() for _ in iter(int, 1)], daemon=True).start()
+def receive():
+    try:
+        for _ in c: pass
+    except RuntimeError as e:
+        assert "shutting down" in str(e)
+threading.Thread(target=receive, daemon=True).start()
 go(lambda: (sleep({moment}), sys.exit(3)))
 sleep(100)
 """
@@ -361,8 +378,36 @@ time.sleep(0.1)
     assert ended.out == "unwound\n", str(ended)
 
 
+def test_goroutines_started_while_others_unwind():
+    """They are cancelled, too, once they wait."""
+    code = """
+def f(n):
+    try: sleep(100)
+    finally:
+        if n: go(f, n - 1)
+        go(print, n).exception()
+go(f, 10)
+gosched()
+"""
+    ended = run_py(BEGIN + code)
+    assert ended.out.startswith("10\n") and ended.err == "" and ended.seconds < 10, str(ended)
+
+
+def test_stubborn_goroutine_of_a_hosted_runtime():
+    code = """
+def stubborn():
+    while True:
+        try: sleep(100)
+        except BaseException: pass
+t = threading.Thread(target=lambda: go(lambda: go(stubborn)).join())
+t.start(); t.join()
+time.sleep(0.1)
+"""
+    ended = run_py(BEGIN + code)
+    assert "in stubborn" in ended.err and ended.seconds < 12, str(ended)
+
+
 def test_not_slow_when_there_is_nothing():
     began = time.monotonic()
     run_py("import ramet\nramet.gosched()\n")
     assert time.monotonic() - began < 5
-    assert os.getpid()
