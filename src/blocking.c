@@ -330,8 +330,7 @@ static bool pool_many_cpus(void) {
 static void pool_gauge(struct rm_pool *pool) {
     bool missed = rm_load(&pool->missed);
     if (rm_unlikely(missed)) rm_store(&pool->missed, 0);
-    bool is_short =
-        rm_load(&pool->took) < POOL_SHORT_NS && rm_now() - pool->done_at < POOL_SHORT_NS;
+    bool is_short = rm_load(&pool->took) < POOL_SHORT_NS && rm_now() - pool->done_at < POOL_SHORT_NS;
     if (!pool->credit) {
         pool->in_a_row = is_short ? pool->in_a_row + 1 : 0;
         if (pool->in_a_row >= pool->need) {
@@ -340,15 +339,11 @@ static void pool_gauge(struct rm_pool *pool) {
             if (pool_many_cpus()) pool->credit = POOL_CREDIT_MIN;
         }
     } else if (is_short && !missed) {
-        if (pool->credit < POOL_CREDIT_MAX)
-            pool->credit++;
-        else
-            pool->good = true;
+        if (pool->credit < POOL_CREDIT_MAX) pool->credit++;
+        else pool->good = true;
     } else if (!(pool->credit /= 2)) {
-        if (pool->good)
-            pool->need = POOL_NEED_MIN;
-        else if (pool->need < POOL_NEED_MAX)
-            pool->need *= 2;
+        if (pool->good) pool->need = POOL_NEED_MIN;
+        else if (pool->need < POOL_NEED_MAX) pool->need *= 2;
     }
     uint32_t spin = !pool->credit ? 0 : pool->good ? RM_SPIN_NS : POOL_SPIN_FIRST_NS;
     if (spin != rm_load(&pool->spin)) rm_store(&pool->spin, spin);
@@ -372,14 +367,11 @@ int rm_pool_submit(rm_rt *rt, rm_job *job) {
     job->post.next = NULL;
     job->post.fn = pool_posted;
     pool->inflight++;
-    if (!rm_load(&pool->queued) && rm_load(&pool->slot) == POOL_SPINNER &&
-        rm_cas(&pool->slot, POOL_SPINNER, job))
+    if (!rm_load(&pool->queued) && rm_load(&pool->slot) == POOL_SPINNER && rm_cas(&pool->slot, POOL_SPINNER, job))
         return 0;
     rm_shared_take(&pool->lock);
-    if (pool->first)
-        pool->last->next = &job->post;
-    else
-        pool->first = &job->post;
+    if (pool->first) pool->last->next = &job->post;
+    else pool->first = &job->post;
     pool->last = &job->post;
     rm_store(&pool->queued, pool->queued + 1);
     enum pool_send how = pool_choose(pool, &who);
@@ -465,15 +457,12 @@ int rm_pool_fini(rm_rt *rt, int64_t ns, bool child_of_fork) {
     rm_post *posts = rm_xchg(&rt->p.inbox, NULL), *others = NULL, **tail = &others;
     while (posts) {
         rm_post *next = posts->next;
-        if (posts->fn == pool_posted)
-            pool_posted(&rt->p, posts);
-        else
-            *tail = posts, tail = &posts->next;
+        if (posts->fn == pool_posted) pool_posted(&rt->p, posts);
+        else *tail = posts, tail = &posts->next;
         posts = next;
     }
     *tail = NULL;
-    if (others && !rm_cas(&rt->p.inbox, NULL, others))
-        rm_assert(!"nobody posts to a runtime that ends");
+    if (others && !rm_cas(&rt->p.inbox, NULL, others)) rm_assert(!"nobody posts to a runtime that ends");
     if (rm_load_acq(&pool->threads)) return -ETIMEDOUT;
     rm_shared_take(&pool->lock);
     bool join = pool->has_ended;
@@ -510,8 +499,8 @@ static void pool_call_here(rm_rt *rt, void *(*fn)(void *), void *arg, void **res
     if (result) *result = r;
 }
 
-int rm_blocking_until(rm_rt *rt, rm_g *g, void *(*fn)(void *), void *arg, void **result,
-                      int64_t deadline, void (*drop)(void *)) {
+int rm_blocking_until(rm_rt *rt, rm_g *g, void *(*fn)(void *), void *arg, void **result, int64_t deadline,
+                      void (*drop)(void *)) {
     int e = rm_check_cancel(g);
     if (!e && g->flags & RM_GF_FOREIGN) {
         pool_call_here(rt, fn, arg, result);
@@ -521,7 +510,10 @@ int rm_blocking_until(rm_rt *rt, rm_g *g, void *(*fn)(void *), void *arg, void *
     pool_call *c = e ? NULL : pool_call_alloc(rt->pool);
     if (c) {
         *c = (pool_call){.job = {.work = pool_call_work, .done = pool_call_done, .p = &rt->p},
-                         .fn = fn, .arg = arg, .drop = drop, .g = g};
+                         .fn = fn,
+                         .arg = arg,
+                         .drop = drop,
+                         .g = g};
         e = rm_pool_submit(rt, &c->job);
     } else if (!e) {
         e = -ENOMEM;

@@ -37,8 +37,8 @@ int rm_blocking(rm_rt *rt, rm_g *g, void *(*fn)(void *), void *arg, void **resul
 /* The same with a deadline (-ETIMEDOUT, and fn goes on) and an owner for arg: after 0 it is the
  * caller's; after an error drop(arg) has been called, or will be, on the proc, when fn has ended
  * or will never begin. */
-int rm_blocking_until(rm_rt *rt, rm_g *g, void *(*fn)(void *), void *arg, void **result,
-                      int64_t deadline, void (*drop)(void *arg));
+int rm_blocking_until(rm_rt *rt, rm_g *g, void *(*fn)(void *), void *arg, void **result, int64_t deadline,
+                      void (*drop)(void *arg));
 
 /* How long an idle thread stays, ns: RM_POOL_TTL_NS; tests shorten it. */
 extern int64_t rm_pool_ttl;

@@ -194,15 +194,11 @@ int rm_chan_try_send_locked(rm_chan *c, const void *elem, rm_g **wake, bool *clo
     *wake = NULL;
     *closed = c->closed;
     if (c->closed) return 1;
-    return c->elem == sizeof(uintptr_t)
-               ? try_send(c, elem, sizeof(uintptr_t), wake)
-               : try_send(c, elem, c->elem, wake);
+    return c->elem == sizeof(uintptr_t) ? try_send(c, elem, sizeof(uintptr_t), wake) : try_send(c, elem, c->elem, wake);
 }
 
 int rm_chan_try_recv_locked(rm_chan *c, void *elem, rm_g **wake, bool *ok) {
-    *ok = c->elem == sizeof(uintptr_t)
-              ? try_recv(c, elem, sizeof(uintptr_t), wake)
-              : try_recv(c, elem, c->elem, wake);
+    *ok = c->elem == sizeof(uintptr_t) ? try_recv(c, elem, sizeof(uintptr_t), wake) : try_recv(c, elem, c->elem, wake);
     if (*ok) return 1;
     if (!c->closed) return 0;
     if (elem) memset(elem, 0, c->elem);

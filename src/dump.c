@@ -3,10 +3,14 @@
 
 const char *rm_g_state(const rm_g *g) {
     switch (g->state) {
-    case RM_RUNNABLE: return "runnable";
-    case RM_RUNNING: return "running";
-    case RM_WAITING: return rm_reason_names[g->reason < RM_R_MAX ? g->reason : RM_R_NONE];
-    default: return "done";
+    case RM_RUNNABLE:
+        return "runnable";
+    case RM_RUNNING:
+        return "running";
+    case RM_WAITING:
+        return rm_reason_names[g->reason < RM_R_MAX ? g->reason : RM_R_NONE];
+    default:
+        return "done";
     }
 }
 

@@ -11,10 +11,18 @@
 #include "scope.h"
 
 const char *const rm_reason_names[RM_R_MAX] = {
-    [RM_R_NONE] = "waiting",          [RM_R_CHAN_RECV] = "chan receive", [RM_R_CHAN_SEND] = "chan send",
-    [RM_R_CHAN_NIL] = "chan (nil)",   [RM_R_SELECT] = "select",          [RM_R_SLEEP] = "sleep",
-    [RM_R_IO_READ] = "io wait",       [RM_R_IO_WRITE] = "io wait",       [RM_R_SYSCALL] = "syscall",
-    [RM_R_JOIN] = "join",             [RM_R_RUN] = "run",                [RM_R_SYSTEM] = "system",
+    [RM_R_NONE] = "waiting",
+    [RM_R_CHAN_RECV] = "chan receive",
+    [RM_R_CHAN_SEND] = "chan send",
+    [RM_R_CHAN_NIL] = "chan (nil)",
+    [RM_R_SELECT] = "select",
+    [RM_R_SLEEP] = "sleep",
+    [RM_R_IO_READ] = "io wait",
+    [RM_R_IO_WRITE] = "io wait",
+    [RM_R_SYSCALL] = "syscall",
+    [RM_R_JOIN] = "join",
+    [RM_R_RUN] = "run",
+    [RM_R_SYSTEM] = "system",
 };
 
 rm_g *rm_g_alloc(rm_rt *rt, size_t args_bytes) {

@@ -51,18 +51,18 @@ extern const char *const rm_reason_names[RM_R_MAX];
 enum { RM_WAKE_NONE = 0, RM_WAKE_OPEN = 1, RM_WAKE_CLAIMED = 2 };
 
 enum { /* rm_g.flags */
-    RM_GF_FOREIGN = 1, /* stands for an OS thread that is no proc's: blocks on a futex */
-    RM_GF_MAIN = 2,    /* runs on the OS thread's own stack */
-    RM_GF_SYSTEM = 4,  /* the runtime's own: not counted, not listed, cannot be deadlocked */
-    RM_GF_BEGUN = 8,
-    RM_GF_ENDING = 16, /* has been cancelled because what it was started in ends */
-    RM_GF_STUCK = 16,  /* foreign: counted in rt->foreign_blocked */
+       RM_GF_FOREIGN = 1, /* stands for an OS thread that is no proc's: blocks on a futex */
+       RM_GF_MAIN = 2,    /* runs on the OS thread's own stack */
+       RM_GF_SYSTEM = 4,  /* the runtime's own: not counted, not listed, cannot be deadlocked */
+       RM_GF_BEGUN = 8,
+       RM_GF_ENDING = 16, /* has been cancelled because what it was started in ends */
+       RM_GF_STUCK = 16,  /* foreign: counted in rt->foreign_blocked */
 };
 
 enum { /* rm_g.cancel: nonzero exactly when the next call that may park must return -ECANCELED */
-    RM_CANCEL_ONCE = 1,  /* ramet_cancel; consumed by the call that returns -ECANCELED */
-    RM_CANCEL_SCOPE = 2, /* the innermost scope is cancelled; stays until it is left */
-    RM_CANCEL_RAISE = 4, /* the embedder has something to raise here: -EINTR, consumed likewise */
+       RM_CANCEL_ONCE = 1,  /* ramet_cancel; consumed by the call that returns -ECANCELED */
+       RM_CANCEL_SCOPE = 2, /* the innermost scope is cancelled; stays until it is left */
+       RM_CANCEL_RAISE = 4, /* the embedder has something to raise here: -EINTR, consumed likewise */
 };
 
 typedef struct rm_waitq { /* of sudogs, first in first out */
@@ -147,33 +147,25 @@ rm_inline int rm_check_cancel(rm_g *g) { return rm_unlikely(g->cancel) ? rm_g_ca
 rm_inline void rm_waitq_push(rm_waitq *q, rm_sudog *s) {
     s->next = NULL;
     s->prev = q->last;
-    if (q->last)
-        q->last->next = s;
-    else
-        q->first = s;
+    if (q->last) q->last->next = s;
+    else q->first = s;
     q->last = s;
     s->queued = true;
 }
 
 rm_inline void rm_waitq_remove(rm_waitq *q, rm_sudog *s) {
-    if (s->prev)
-        s->prev->next = s->next;
-    else
-        q->first = s->next;
-    if (s->next)
-        s->next->prev = s->prev;
-    else
-        q->last = s->prev;
+    if (s->prev) s->prev->next = s->next;
+    else q->first = s->next;
+    if (s->next) s->next->prev = s->prev;
+    else q->last = s->prev;
     s->queued = false;
 }
 
 /* Decide to wait: from here on a waker may claim g. */
 rm_inline void rm_wait_open(rm_g *g) {
     g->wake_code = 0;
-    if (rm_locked())
-        rm_store_rel(&g->wake, RM_WAKE_OPEN);
-    else
-        g->wake = RM_WAKE_OPEN;
+    if (rm_locked()) rm_store_rel(&g->wake, RM_WAKE_OPEN);
+    else g->wake = RM_WAKE_OPEN;
 }
 
 /* True for exactly one of those who want to end g's wait. */

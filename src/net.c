@@ -113,10 +113,8 @@ static int conn_turn_wait(rm_conn *c, rm_g *g, int dir, int64_t deadline) {
 /* End the turn, give up the reference. */
 static void conn_end(rm_conn *c, int dir) {
     rm_sudog *s = rm_waitq_claim(&c->turn[dir]);
-    if (rm_unlikely(s != NULL))
-        rm_ready_tail(s->g->p, s->g); /* busy stays: it is his now */
-    else
-        c->busy[dir] = false;
+    if (rm_unlikely(s != NULL)) rm_ready_tail(s->g->p, s->g); /* busy stays: it is his now */
+    else c->busy[dir] = false;
     rm_conn_unref(c);
 }
 
@@ -212,16 +210,14 @@ ssize_t rm_conn_read(rm_conn *c, rm_g *g, void *buf, size_t n, int64_t deadline)
         r = conn_wait(c, g, RM_NP_READ, deadline);
         if (r == -ETIMEDOUT && known_empty && c->fd >= 0)
             last = true; /* the edge may not have been harvested yet: one try is owed */
-        else if (r)
-            break;
+        else if (r) break;
         known_empty = false;
     }
     conn_end(c, RM_NP_READ);
     return r;
 }
 
-ssize_t rm_conn_write(rm_conn *c, rm_g *g, const void *buf, size_t n, int64_t deadline,
-                      size_t *written) {
+ssize_t rm_conn_write(rm_conn *c, rm_g *g, const void *buf, size_t n, int64_t deadline, size_t *written) {
     size_t done = 0;
     ssize_t r = conn_begin(c, g, RM_NP_WRITE, deadline);
     if (rm_unlikely(r)) {
@@ -232,8 +228,8 @@ ssize_t rm_conn_write(rm_conn *c, rm_g *g, const void *buf, size_t n, int64_t de
     while (done < n) {
         conn_clear_ready(c, RM_NP_WRITE);
         NET_COUNT(writes);
-        ssize_t put = c->socket ? send(c->fd, from + done, n - done, MSG_NOSIGNAL)
-                                : write(c->fd, from + done, n - done);
+        ssize_t put =
+            c->socket ? send(c->fd, from + done, n - done, MSG_NOSIGNAL) : write(c->fd, from + done, n - done);
         if (put >= 0) {
             done += (size_t)put;
             if (done == n) break;
@@ -332,26 +328,22 @@ static int conn_socket(const struct sockaddr *sa, int type, bool *tcp) {
     return fd;
 }
 
-int rm_conn_listen_sa(rm_rt *rt, const struct sockaddr *sa, socklen_t len, int type, int backlog,
-                      bool v6only, rm_conn **out) {
+int rm_conn_listen_sa(rm_rt *rt, const struct sockaddr *sa, socklen_t len, int type, int backlog, bool v6only,
+                      rm_conn **out) {
     bool tcp;
     int fd = conn_socket(sa, type, &tcp), one = 1, only = v6only, e;
     if (fd < 0) return fd;
     if (sa->sa_family != AF_UNIX) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (sa->sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only))
-        e = -errno;
-    else if (bind(fd, sa, len) || listen(fd, backlog > 0 ? backlog : rm_net_backlog()))
-        e = -errno;
-    else
-        e = conn_new(rt, fd, true, true, tcp, out);
+    if (sa->sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only)) e = -errno;
+    else if (bind(fd, sa, len) || listen(fd, backlog > 0 ? backlog : rm_net_backlog())) e = -errno;
+    else e = conn_new(rt, fd, true, true, tcp, out);
     if (e) close(fd);
     return e;
 }
 
 /* ------------------------------------------------------------------ connecting ---- */
 
-int rm_conn_connect_to(rm_conn *c, rm_g *g, const struct sockaddr *sa, socklen_t len,
-                       int64_t deadline) {
+int rm_conn_connect_to(rm_conn *c, rm_g *g, const struct sockaddr *sa, socklen_t len, int64_t deadline) {
     int e = conn_begin(c, g, RM_NP_WRITE, deadline);
     if (e) return e;
     bool begun = false;
@@ -384,8 +376,8 @@ int rm_conn_connect_to(rm_conn *c, rm_g *g, const struct sockaddr *sa, socklen_t
     return e;
 }
 
-int rm_conn_connect(rm_rt *rt, rm_g *g, const struct sockaddr *sa, socklen_t len, int type,
-                    int64_t deadline, rm_conn **out) {
+int rm_conn_connect(rm_rt *rt, rm_g *g, const struct sockaddr *sa, socklen_t len, int type, int64_t deadline,
+                    rm_conn **out) {
     bool tcp;
     rm_conn *c;
     int fd = conn_socket(sa, type, &tcp);
@@ -395,9 +387,7 @@ int rm_conn_connect(rm_rt *rt, rm_g *g, const struct sockaddr *sa, socklen_t len
         close(fd);
         return e;
     }
-    if ((e = rm_conn_connect_to(c, g, sa, len, deadline)))
-        rm_conn_unref(c);
-    else
-        *out = c;
+    if ((e = rm_conn_connect_to(c, g, sa, len, deadline))) rm_conn_unref(c);
+    else *out = c;
     return e;
 }

@@ -28,10 +28,10 @@ typedef struct rm_conn {
  * the caller's. */
 int rm_conn_from_fd(rm_rt *rt, int fd, bool listener, rm_conn **out);
 /* A new socket (type: SOCK_STREAM ...), connected to or listening on sa. */
-int rm_conn_connect(rm_rt *rt, rm_g *g, const struct sockaddr *sa, socklen_t len, int type,
-                    int64_t deadline, rm_conn **out);
-int rm_conn_listen_sa(rm_rt *rt, const struct sockaddr *sa, socklen_t len, int type, int backlog,
-                      bool v6only, rm_conn **out);
+int rm_conn_connect(rm_rt *rt, rm_g *g, const struct sockaddr *sa, socklen_t len, int type, int64_t deadline,
+                    rm_conn **out);
+int rm_conn_listen_sa(rm_rt *rt, const struct sockaddr *sa, socklen_t len, int type, int backlog, bool v6only,
+                      rm_conn **out);
 /* The backlog of a listener when none is given: what the system allows. */
 int rm_net_backlog(void);
 
@@ -45,15 +45,13 @@ int rm_conn_detach(rm_conn *c);
 
 /* Connect a socket that rm_conn_from_fd made. With RAMET_POLL: -EINPROGRESS, and a later call
  * has the outcome. */
-int rm_conn_connect_to(rm_conn *c, rm_g *g, const struct sockaddr *sa, socklen_t len,
-                       int64_t deadline);
+int rm_conn_connect_to(rm_conn *c, rm_g *g, const struct sockaddr *sa, socklen_t len, int64_t deadline);
 /* A connection, or its descriptor, non-blocking; sa and len (may be NULL) as accept(2). */
 int rm_conn_accept(rm_conn *l, rm_g *g, int64_t deadline, rm_conn **out);
 int rm_conn_accept_fd(rm_conn *l, rm_g *g, int64_t deadline, struct sockaddr *sa, socklen_t *len);
 /* Bytes read, 0 at the end; n. *written (may be NULL) is set also when a write fails part way. */
 ssize_t rm_conn_read(rm_conn *c, rm_g *g, void *buf, size_t n, int64_t deadline);
-ssize_t rm_conn_write(rm_conn *c, rm_g *g, const void *buf, size_t n, int64_t deadline,
-                      size_t *written);
+ssize_t rm_conn_write(rm_conn *c, rm_g *g, const void *buf, size_t n, int64_t deadline, size_t *written);
 /* Any other call of a direction: op(fd, arg) until it does not return -EAGAIN. Its turn is held
  * meanwhile. */
 typedef ssize_t (*rm_conn_op)(int fd, void *arg);
@@ -67,10 +65,8 @@ int rm_conn_local(const rm_conn *c, struct sockaddr *sa, socklen_t *len);
 int rm_conn_remote(const rm_conn *c, struct sockaddr *sa, socklen_t *len);
 
 /* net_addr.c: as ramet_dial and ramet_listen. */
-int rm_net_dial(rm_rt *rt, rm_g *g, const char *network, const char *address, int64_t deadline,
-                rm_conn **out);
-int rm_net_listen(rm_rt *rt, rm_g *g, const char *network, const char *address, int backlog,
-                  rm_conn **out);
+int rm_net_dial(rm_rt *rt, rm_g *g, const char *network, const char *address, int64_t deadline, rm_conn **out);
+int rm_net_listen(rm_rt *rt, rm_g *g, const char *network, const char *address, int backlog, rm_conn **out);
 
 #if RM_DEBUG
 extern struct rm_net_counts {

@@ -68,11 +68,9 @@ static int net_parse_host_port(net_lookup *q, const char *s) {
         /* "::1:80" is ambiguous */
         if (!colon || memchr(s, ':', (size_t)(colon - s))) return -EINVAL;
     }
-    if (memchr(host, '[', (size_t)(end - host)) || memchr(host, ']', (size_t)(end - host)) ||
-        strpbrk(colon + 1, "[]:"))
+    if (memchr(host, '[', (size_t)(end - host)) || memchr(host, ']', (size_t)(end - host)) || strpbrk(colon + 1, "[]:"))
         return -EINVAL;
-    if ((size_t)(end - host) >= sizeof q->host || strlen(colon + 1) >= sizeof q->service)
-        return -EINVAL;
+    if ((size_t)(end - host) >= sizeof q->host || strlen(colon + 1) >= sizeof q->service) return -EINVAL;
     memcpy(q->host, host, (size_t)(end - host));
     strcpy(q->service, colon + 1);
     if (q->service[strspn(q->service, "0123456789")]) {
@@ -85,17 +83,14 @@ static int net_parse_host_port(net_lookup *q, const char *s) {
 
 /* Append; the caller has made room. */
 static void net_add_v4(net_lookup *q, struct in_addr a) {
-    q->addrs[q->n++] = (net_addr){
-        .len = sizeof(struct sockaddr_in),
-        .in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)q->port), .sin_addr = a}};
+    q->addrs[q->n++] = (net_addr){.len = sizeof(struct sockaddr_in),
+                                  .in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)q->port), .sin_addr = a}};
 }
 
 static void net_add_v6(net_lookup *q, struct in6_addr a, uint32_t zone) {
-    q->addrs[q->n++] = (net_addr){.len = sizeof(struct sockaddr_in6),
-                                  .in6 = {.sin6_family = AF_INET6,
-                                          .sin6_port = htons((uint16_t)q->port),
-                                          .sin6_addr = a,
-                                          .sin6_scope_id = zone}};
+    q->addrs[q->n++] = (net_addr){
+        .len = sizeof(struct sockaddr_in6),
+        .in6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)q->port), .sin6_addr = a, .sin6_scope_id = zone}};
 }
 
 /* If the host is none, or a number: 0 or -errno. 1: it is a name. */
@@ -200,8 +195,8 @@ static void net_lookup_free(void *arg) {
 }
 
 /* 0 and *out, which net_lookup_free frees; or -errno. */
-static int net_resolve(rm_rt *rt, rm_g *g, const char *network, const char *address, bool listen,
-                       int64_t deadline, net_lookup **out) {
+static int net_resolve(rm_rt *rt, rm_g *g, const char *network, const char *address, bool listen, int64_t deadline,
+                       net_lookup **out) {
     if (!network || !address) return -EINVAL;
     bool local = !strcmp(network, "unix");
     int family = local                      ? AF_UNIX
@@ -220,10 +215,8 @@ static int net_resolve(rm_rt *rt, rm_g *g, const char *network, const char *addr
         if (e) return e; /* q is the pool's */
         e = q->error;
     }
-    if (e)
-        net_lookup_free(q);
-    else
-        *out = q;
+    if (e) net_lookup_free(q);
+    else *out = q;
     return e;
 }
 
@@ -240,8 +233,7 @@ static bool net_met_itself(const rm_conn *c) {
     return a.len == b.len && !memcmp(&a.sa, &b.sa, a.len);
 }
 
-int rm_net_dial(rm_rt *rt, rm_g *g, const char *network, const char *address, int64_t deadline,
-                rm_conn **out) {
+int rm_net_dial(rm_rt *rt, rm_g *g, const char *network, const char *address, int64_t deadline, rm_conn **out) {
     net_lookup *q;
     int e = rm_check_cancel(g);
     if (!e) e = net_resolve(rt, g, network, address, false, deadline, &q);
@@ -268,8 +260,7 @@ int rm_net_dial(rm_rt *rt, rm_g *g, const char *network, const char *address, in
     return e == 0 || e == -ECANCELED ? e : first;
 }
 
-int rm_net_listen(rm_rt *rt, rm_g *g, const char *network, const char *address, int backlog,
-                  rm_conn **out) {
+int rm_net_listen(rm_rt *rt, rm_g *g, const char *network, const char *address, int backlog, rm_conn **out) {
     net_lookup *q;
     int e = rm_check_cancel(g);
     if (!e) e = net_resolve(rt, g, network, address, true, RM_FOREVER, &q);

@@ -43,11 +43,10 @@ void rm_np_close(rm_np_os *os) {
 int rm_np_add(rm_np_os *os, int fd, unsigned how, uint64_t tag) {
     if (rm_inject_fault("epoll_ctl")) return -ENOMEM;
     struct epoll_event ev = {.data.u64 = tag};
-    if (how & RM_NP_EDGE)
-        ev.events = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET;
+    if (how & RM_NP_EDGE) ev.events = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET;
     else
-        ev.events = EPOLLONESHOT | (how & RM_NP_IN ? EPOLLIN | EPOLLRDHUP : 0u) |
-                    (how & RM_NP_OUT ? EPOLLOUT : 0u) | (how & RM_NP_PRI ? EPOLLPRI : 0u);
+        ev.events = EPOLLONESHOT | (how & RM_NP_IN ? EPOLLIN | EPOLLRDHUP : 0u) | (how & RM_NP_OUT ? EPOLLOUT : 0u) |
+                    (how & RM_NP_PRI ? EPOLLPRI : 0u);
     int op = how & RM_NP_AGAIN ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
     return epoll_ctl(os->poller, op, fd, &ev) ? -errno : 0;
 }
@@ -64,8 +63,7 @@ static int epoll_ns(int fd, struct epoll_event *ev, int n, int64_t timeout, cons
     if (timeout == 0) return epoll_wait(fd, ev, n, 0);
     if (!rm_load(&no_pwait2)) {
         struct timespec ts = {timeout / 1000000000, timeout % 1000000000};
-        long r = syscall(SYS_epoll_pwait2, fd, ev, n, timeout == RM_FOREVER ? NULL : &ts, mask,
-                         (size_t)8);
+        long r = syscall(SYS_epoll_pwait2, fd, ev, n, timeout == RM_FOREVER ? NULL : &ts, mask, (size_t)8);
         /* EPERM: an old seccomp filter that does not know the call */
         if (r >= 0 || (errno != ENOSYS && errno != EPERM)) return (int)r;
         rm_store(&no_pwait2, 1);
@@ -93,7 +91,6 @@ int rm_np_wait(rm_np_os *os, rm_np_event *events, int n, int64_t timeout, const 
 void rm_np_wake(rm_np_os *os) {
     uint64_t one = 1;
     ssize_t r;
-    do
-        r = write(os->waker, &one, sizeof one);
+    do r = write(os->waker, &one, sizeof one);
     while (r < 0 && errno == EINTR);
 }

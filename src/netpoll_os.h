@@ -10,14 +10,14 @@
 #include "base/base.h"
 
 enum { /* what happened, or what to wait for */
-    RM_NP_IN = 1,
-    RM_NP_OUT = 2,
-    RM_NP_PRI = 4,
-    RM_NP_HUP = 8,  /* the peer will write no more */
-    RM_NP_ERR = 16, /* an error, or the end of both directions: whatever is tried returns at once */
+       RM_NP_IN = 1,
+       RM_NP_OUT = 2,
+       RM_NP_PRI = 4,
+       RM_NP_HUP = 8,  /* the peer will write no more */
+       RM_NP_ERR = 16, /* an error, or the end of both directions: whatever is tried returns at once */
     /* how to register */
-    RM_NP_EDGE = 32,  /* everything, edge-triggered, until deleted; else: the events given, once */
-    RM_NP_AGAIN = 64, /* change the registration that there is */
+       RM_NP_EDGE = 32,  /* everything, edge-triggered, until deleted; else: the events given, once */
+       RM_NP_AGAIN = 64, /* change the registration that there is */
 };
 
 typedef struct rm_np_event {

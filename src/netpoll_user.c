@@ -12,9 +12,7 @@
 
 #include "netpoll_int.h"
 
-static uint64_t user_tag(const rm_np_user *u) {
-    return (uint64_t)u->seq << 48 | (uint64_t)(uint32_t)u->fd << 1 | 1;
-}
+static uint64_t user_tag(const rm_np_user *u) { return (uint64_t)u->seq << 48 | (uint64_t)(uint32_t)u->fd << 1 | 1; }
 
 rm_inline unsigned user_os_events(int events) {
     return (events & RAMET_READABLE ? RM_NP_IN : 0u) | (events & RAMET_WRITABLE ? RM_NP_OUT : 0u) |
@@ -24,8 +22,8 @@ rm_inline unsigned user_os_events(int events) {
 /* What of `events` the poller's `what` makes ready; an error or the other end's end makes
  * everything so. */
 static int user_ready(int events, unsigned what) {
-    int r = (what & (RM_NP_IN | RM_NP_HUP) ? RAMET_READABLE : 0) |
-            (what & RM_NP_OUT ? RAMET_WRITABLE : 0) | (what & RM_NP_PRI ? RM_FD_PRIORITY : 0);
+    int r = (what & (RM_NP_IN | RM_NP_HUP) ? RAMET_READABLE : 0) | (what & RM_NP_OUT ? RAMET_WRITABLE : 0) |
+            (what & RM_NP_PRI ? RM_FD_PRIORITY : 0);
     r &= events;
     return !r && what & RM_NP_ERR ? events : r;
 }
@@ -33,18 +31,15 @@ static int user_ready(int events, unsigned what) {
 /* Ask now: the events that are ready, 0, or -errno. */
 static int user_poll(int fd, int events) {
     struct pollfd pf = {.fd = fd};
-    pf.events =
-        (short)((events & RAMET_READABLE ? POLLIN : 0) | (events & RAMET_WRITABLE ? POLLOUT : 0) |
-                (events & RM_FD_PRIORITY ? POLLPRI : 0));
+    pf.events = (short)((events & RAMET_READABLE ? POLLIN : 0) | (events & RAMET_WRITABLE ? POLLOUT : 0) |
+                        (events & RM_FD_PRIORITY ? POLLPRI : 0));
     int r;
-    do
-        r = poll(&pf, 1, 0);
+    do r = poll(&pf, 1, 0);
     while (r < 0 && errno == EINTR);
     if (r < 0) return -errno;
     if (r == 0) return 0;
     if (pf.revents & POLLNVAL) return -EBADF;
-    int what = (pf.revents & (POLLIN | POLLHUP) ? RAMET_READABLE : 0) |
-               (pf.revents & POLLOUT ? RAMET_WRITABLE : 0) |
+    int what = (pf.revents & (POLLIN | POLLHUP) ? RAMET_READABLE : 0) | (pf.revents & POLLOUT ? RAMET_WRITABLE : 0) |
                (pf.revents & POLLPRI ? RM_FD_PRIORITY : 0);
     what &= events;
     return what ? what : events; /* an error, or the other end is gone: nothing will block */
@@ -73,9 +68,7 @@ void rm_np_user_fire(struct rm_netpoll *np, rm_np_user *u, int error, unsigned w
 
 rm_inline unsigned user_wanted(const rm_np_user *u) {
     unsigned want = 0;
-    rm_list_foreach(l, &u->watches) {
-        want |= user_os_events(rm_container_of(l, rm_watch, link)->events);
-    }
+    rm_list_foreach(l, &u->watches) { want |= user_os_events(rm_container_of(l, rm_watch, link)->events); }
     return want;
 }
 
@@ -198,11 +191,9 @@ int rm_fd_wait(rm_rt *rt, rm_g *g, int fd, int events, int64_t deadline) {
         e = rm_watch_start(rt, &fw.w);
         if (e) return e;
         rm_wait_open(g);
-        e = rm_park(g, events & RAMET_READABLE ? RM_R_IO_READ : RM_R_IO_WRITE, NULL, deadline, NULL,
-                    NULL);
+        e = rm_park(g, events & RAMET_READABLE ? RM_R_IO_READ : RM_R_IO_WRITE, NULL, deadline, NULL, NULL);
         rm_watch_stop(rt, &fw.w);
         if (e) return e;
         if (fw.got < 0) return fw.got;
     }
 }
-

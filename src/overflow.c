@@ -79,7 +79,8 @@ typedef struct search {
 
 static bool stands_on(rm_g *g, void *arg) {
     search *s = arg;
-    if (!rm_stack_in_guard(s->stacks, g, s->addr) || s->sp < g->lo - s->stacks->guard || s->sp >= (char *)g) return true;
+    if (!rm_stack_in_guard(s->stacks, g, s->addr) || s->sp < g->lo - s->stacks->guard || s->sp >= (char *)g)
+        return true;
     s->found = g;
     return false;
 }
@@ -93,7 +94,8 @@ static rm_g *overflown(rm_m *m, const char *addr, const char *sp) {
     search s = {stacks, addr, sp, NULL};
     rm_stacks_each(stacks, stands_on, &s);
     if (s.found) return s.found;
-    return g->lo && sp < g->lo && (size_t)(g->lo - sp) < (16u << 20) && addr >= sp - 4096 && addr < (char *)g ? g : NULL;
+    return g->lo && sp < g->lo && (size_t)(g->lo - sp) < (16u << 20) && addr >= sp - 4096 && addr < (char *)g ? g
+                                                                                                              : NULL;
 }
 
 static void on_fault(int sig, siginfo_t *info, void *context) {
@@ -112,10 +114,8 @@ static void on_fault(int sig, siginfo_t *info, void *context) {
     }
     if (!chained && has_handler(old)) {
         chained = true;
-        if (old->sa_flags & SA_SIGINFO)
-            old->sa_sigaction(sig, info, context);
-        else
-            old->sa_handler(sig);
+        if (old->sa_flags & SA_SIGINFO) old->sa_sigaction(sig, info, context);
+        else old->sa_handler(sig);
         chained = false;
     } else if (sent && !chained && old->sa_handler == SIG_IGN) {
         /* as if we were not there */

@@ -211,10 +211,8 @@ int rm_yield(rm_g *g) {
     g->state = RM_RUNNABLE;
     rm_runq_push(&p->runq, g);
     rm_g *to = pick(p);
-    if (rm_unlikely(to == g))
-        g->state = RM_RUNNING;
-    else
-        switch_g(p, g, to);
+    if (rm_unlikely(to == g)) g->state = RM_RUNNING;
+    else switch_g(p, g, to);
     return 0;
 }
 
@@ -229,9 +227,7 @@ int rm_sleep(rm_g *g, int64_t ns) {
 
 /* ------------------------------------------------------------------ ready ---- */
 
-static void futex_wake(uint32_t *word) {
-    syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0);
-}
+static void futex_wake(uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0); }
 
 typedef struct ready_post {
     rm_post post;
@@ -293,10 +289,8 @@ void rm_ready_front(rm_p *p, rm_g *g) {
     rm_assert(g->state == RM_WAITING);
     g->state = RM_RUNNABLE;
     g->next = NULL;
-    if (p->front_first)
-        p->front_last->next = g;
-    else
-        p->front_first = g;
+    if (p->front_first) p->front_last->next = g;
+    else p->front_first = g;
     p->front_last = g;
     rm_attend(p);
 }
@@ -324,8 +318,7 @@ static int futex_wait(uint32_t *word, uint32_t seen, int64_t deadline) {
         t.tv_nsec = deadline % 1000000000;
         pt = &t;
     }
-    long e = syscall(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, seen, pt, NULL,
-                     FUTEX_BITSET_MATCH_ANY);
+    long e = syscall(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, seen, pt, NULL, FUTEX_BITSET_MATCH_ANY);
     if (e == 0 || errno == EAGAIN) return 0;
     return errno == EINTR ? -EINTR : errno == ETIMEDOUT ? -ETIMEDOUT : 0;
 }
@@ -343,8 +336,7 @@ static int park_foreign(rm_g *g, int64_t deadline, rm_unlockf unlock, void *arg)
     for (;;) {
         void *token = rt->hooks.block_enter ? rt->hooks.block_enter(rt) : NULL;
         int e = 0;
-        while (!rm_load_acq(&g->futex) && !(e = futex_wait(&g->futex, 0, deadline)))
-            ;
+        while (!rm_load_acq(&g->futex) && !(e = futex_wait(&g->futex, 0, deadline)));
         if (rt->hooks.block_leave) rt->hooks.block_leave(rt, token);
         if (rm_load_acq(&g->futex)) break;
         if (e == -EINTR) e = rt->hooks.block_signals ? rt->hooks.block_signals(rt) : 0;

@@ -32,9 +32,9 @@ typedef struct rm_post {
 } rm_post;
 
 enum { /* rm_p.idle */
-    RM_IDLE_NOT = 0,
-    RM_IDLE_SLEEP = 1, /* in, or about to enter, a blocking poll: to be woken */
-    RM_IDLE_SPIN = 2,  /* spinning before one: it looks at the inbox; who makes ready otherwise wakes it */
+       RM_IDLE_NOT = 0,
+       RM_IDLE_SLEEP = 1, /* in, or about to enter, a blocking poll: to be woken */
+       RM_IDLE_SPIN = 2,  /* spinning before one: it looks at the inbox; who makes ready otherwise wakes it */
 };
 
 struct rm_p {

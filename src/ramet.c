@@ -309,10 +309,8 @@ typedef struct scope_post {
 static void scope_posted(rm_p *p, rm_post *post) {
     (void)p;
     scope_post *sp = rm_container_of(post, scope_post, post);
-    if (sp->cancel)
-        rm_scope_cancel(sp->s);
-    else
-        rm_scope_set_deadline(sp->s, sp->deadline);
+    if (sp->cancel) rm_scope_cancel(sp->s);
+    else rm_scope_set_deadline(sp->s, sp->deadline);
     free(sp);
 }
 
@@ -322,10 +320,8 @@ static int scope_change(ramet_scope *s, bool cancel, int64_t deadline) {
     if (!g) return -EPERM;
     rm_rt *rt = rt_of(g);
     if (rm_owns(&rt->p)) {
-        if (cancel)
-            rm_scope_cancel((rm_scope *)s);
-        else
-            e = rm_scope_set_deadline((rm_scope *)s, deadline);
+        if (cancel) rm_scope_cancel((rm_scope *)s);
+        else e = rm_scope_set_deadline((rm_scope *)s, deadline);
     } else {
         scope_post *sp = rm_malloc(sizeof *sp);
         e = sp ? 0 : -ENOMEM;

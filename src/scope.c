@@ -2,10 +2,8 @@
 #include "scope.h"
 
 static void recompute(rm_g *g) {
-    if (g->scope && g->scope->in_force)
-        rm_g_cancel_now(g, RM_CANCEL_SCOPE);
-    else
-        g->cancel &= (uint8_t)~RM_CANCEL_SCOPE;
+    if (g->scope && g->scope->in_force) rm_g_cancel_now(g, RM_CANCEL_SCOPE);
+    else g->cancel &= (uint8_t)~RM_CANCEL_SCOPE;
 }
 
 /* s and all below it come into force; depth of the recursion is the depth of the tree. */

@@ -59,7 +59,7 @@ typedef struct lockset {
 } lockset;
 
 static int by_address(const void *a, const void *b) {
-    uintptr_t x = (uintptr_t) * (rm_chan *const *)a, y = (uintptr_t) * (rm_chan *const *)b;
+    uintptr_t x = (uintptr_t)*(rm_chan *const *)a, y = (uintptr_t)*(rm_chan *const *)b;
     return x < y ? -1 : x > y;
 }
 

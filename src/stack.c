@@ -93,8 +93,8 @@ static int new_slab(rm_stacks *s) {
     void *base = MAP_FAILED;
     if (!rm_inject_fault("mmap"))
         for (;; bytes /= 2) {
-            base = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+            base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK,
+                        -1, 0);
             if (base != MAP_FAILED || bytes / 2 < s->slot) break;
         }
     if (base == MAP_FAILED) {
@@ -270,8 +270,8 @@ int rm_stack_open_guard(const rm_stacks *s, rm_g *g, size_t bytes) {
     size_t n = (bytes + PAGE - 1) & ~(size_t)(PAGE - 1);
     if (n > most) n = most;
     char *from = g->lo - n;
-    int e = s->guard_how == GUARD_MADV ? madvise(from, n, MADV_GUARD_REMOVE)
-                                       : mprotect(from, n, PROT_READ | PROT_WRITE);
+    int e =
+        s->guard_how == GUARD_MADV ? madvise(from, n, MADV_GUARD_REMOVE) : mprotect(from, n, PROT_READ | PROT_WRITE);
     return e ? -errno : 0;
 }
 
@@ -279,8 +279,7 @@ int rm_stack_close_guard(const rm_stacks *s, rm_g *g) {
     char *from = g->lo - s->guard + RM_RED_BYTES;
     size_t n = s->guard - RM_RED_BYTES;
     if (n == 0 || s->guard_how == GUARD_CANARY) return -EINVAL;
-    int e = s->guard_how == GUARD_MADV ? madvise(from, n, MADV_GUARD_INSTALL)
-                                       : mprotect(from, n, PROT_NONE);
+    int e = s->guard_how == GUARD_MADV ? madvise(from, n, MADV_GUARD_INSTALL) : mprotect(from, n, PROT_NONE);
     return e ? -errno : 0;
 }
 

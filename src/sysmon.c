@@ -56,8 +56,7 @@ static void sysmon_futex_wake(uint32_t *word) {
 
 static void sysmon_futex_wait(uint32_t *word, uint32_t seen, int64_t ns) {
     struct timespec t = {ns / 1000000000, ns % 1000000000};
-    syscall(SYS_futex, word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, seen, ns == RM_FOREVER ? NULL : &t,
-            NULL, 0);
+    syscall(SYS_futex, word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, seen, ns == RM_FOREVER ? NULL : &t, NULL, 0);
 }
 
 static int64_t sysmon_cpu(const struct rm_sysmon *s) {
@@ -116,12 +115,11 @@ static void *sysmon_main(void *arg) {
     while (!rm_load_acq(&s->stop)) {
         bool deep = seen.idle_ticks >= SYSMON_IDLE_TICKS;
         if (deep) {
-            int64_t ns = seen.to_trim                         ? RM_SYSMON_NS
+            int64_t ns = seen.to_trim                      ? RM_SYSMON_NS
                          : rm_load(&s->rt->stacks.depot_n) ? rm_sysmon_trim_ns / 5
-                                                              : RM_FOREVER;
+                                                           : RM_FOREVER;
             rm_store_seq(&s->asleep, 1);
-            if (rm_load_seq(&p->idle) && !rm_load_seq(&s->stop))
-                sysmon_futex_wait(&s->asleep, 1, ns);
+            if (rm_load_seq(&p->idle) && !rm_load_seq(&s->stop)) sysmon_futex_wait(&s->asleep, 1, ns);
             /* woken: there was work, though it may be over by now; or every burst of it would
              * wake us */
             if (!rm_xchg(&s->asleep, 0)) seen.idle_ticks = 0;

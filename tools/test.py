@@ -62,9 +62,7 @@ def say(text: str) -> None:
 
 
 def environment() -> dict[str, str]:
-    env = {
-        k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "MAKEFLAGS", "MAKELEVEL")
-    }
+    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "MAKEFLAGS", "MAKELEVEL")}
     env["PATH"] = os.path.dirname(sys.executable) + os.pathsep + env["PATH"]
     env["RAMET_C_BUILD"] = str(BUILD / "c")  # where tests/examples finds the C examples
     return env
@@ -203,9 +201,7 @@ def build_py(s: Suite) -> None:
         options += ["-Db_sanitize=address"]
     code = run([ROOT / "tools" / "venv.sh", venv, s.python], log, env)
     if not code:
-        code = run(
-            [ROOT / "tools" / "install.sh", venv, BUILD / f"py-{key}", *options], log, env, append=True
-        )
+        code = run([ROOT / "tools" / "install.sh", venv, BUILD / f"py-{key}", *options], log, env, append=True)
     if code:
         s.trouble = "does not build"
         say(f"--- {s.title}: does not build ({log})\n{excerpt(log)}")
@@ -221,9 +217,7 @@ def test_py(s: Suite, live: bool, extra: list[str]) -> None:
     env = environment()
     env["PATH"] = str(python.parent) + os.pathsep + env["PATH"]
     if s.name == "asan-py":
-        lib = subprocess.run(
-            ["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True
-        ).stdout.strip()
+        lib = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
         env |= {"LD_PRELOAD": lib, "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"}
     begin = time.monotonic()
     check = (
@@ -292,9 +286,7 @@ def find_pythons() -> dict[str, tuple[str, str]]:
     lines = subprocess.run(
         [ROOT / "tools" / "find-pythons.sh"], env=environment(), capture_output=True, text=True
     ).stdout
-    return {
-        key: (version, path) for key, version, path in (line.split(None, 2) for line in lines.splitlines())
-    }
+    return {key: (version, path) for key, version, path in (line.split(None, 2) for line in lines.splitlines())}
 
 
 # ---- all of it ----------------------------------------------------------------------------------
@@ -369,9 +361,7 @@ def main() -> int:
     say(f"  {'all':42} {time.monotonic() - begin:41.0f} s")
     # what did not build or died counts as one failure at least
     failed = sum(s.failed or bool(s.trouble) for s in suites)
-    say(
-        f"\n{sum(s.passed for s in suites)} passed, {failed} failed, {sum(s.skipped for s in suites)} skipped"
-    )
+    say(f"\n{sum(s.passed for s in suites)} passed, {failed} failed, {sum(s.skipped for s in suites)} skipped")
     return 1 if failed else 0
 
 

@@ -73,7 +73,8 @@ static void done(rm_p *p, rm_job *job) {
     }
 }
 
-PyDoc_STRVAR(blocking_doc, "blocking(fn, /, *args, **kwargs)\n--\n\nRun a blocking call on a pool thread; only the calling goroutine waits. Returns what it returns, raises what it raises.\n\n"
+PyDoc_STRVAR(blocking_doc, "blocking(fn, /, *args, **kwargs)\n--\n\nRun a blocking call on a pool thread; only the "
+                           "calling goroutine waits. Returns what it returns, raises what it raises.\n\n"
                            "May park. Cancelled: the call goes on to its end, and its outcome is dropped.");
 static PyObject *core_blocking(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     core_state *st = core_of(module);
@@ -144,10 +145,12 @@ fail:
     return NULL;
 }
 
-PyDoc_STRVAR(set_max_threads_doc, "set_max_threads(n, /)\n--\n\nAllow at most n pool threads (1 to 10,000); those above it end after their call. Never parks.");
+PyDoc_STRVAR(set_max_threads_doc, "set_max_threads(n, /)\n--\n\nAllow at most n pool threads (1 to 10,000); those "
+                                  "above it end after their call. Never parks.");
 static PyObject *core_set_max_threads(PyObject *module, PyObject *arg) {
     core_state *st = core_of(module);
-    if (!PyLong_Check(arg)) return PyErr_Format(PyExc_TypeError, "set_max_threads: n must be an int, not %.100s", Py_TYPE(arg)->tp_name);
+    if (!PyLong_Check(arg))
+        return PyErr_Format(PyExc_TypeError, "set_max_threads: n must be an int, not %.100s", Py_TYPE(arg)->tp_name);
     int overflow;
     long n = PyLong_AsLongAndOverflow(arg, &overflow);
     if (n == -1 && PyErr_Occurred()) return NULL;

@@ -5,8 +5,7 @@
 #include "core.h"
 
 typedef struct py_bomb {
-    PyObject_HEAD
-    PyObject *exc;
+    PyObject_HEAD PyObject *exc;
 } py_bomb;
 
 PyObject *chan_unwrap(core_state *st, PyObject *v) {
@@ -44,7 +43,8 @@ static py_chan *make(core_state *st, const char *fn, PyObject *capacity, const c
         n = PyNumber_AsSsize_t(capacity, NULL); /* clipped: it is out of range then */
         if (n == -1 && PyErr_Occurred()) return NULL;
         if (n < 0 || n > INT32_MAX) {
-            PyErr_Format(PyExc_ValueError, "%s: %s must be between 0 and %d, not %R", fn, cap_name, INT32_MAX, capacity);
+            PyErr_Format(PyExc_ValueError, "%s: %s must be between 0 and %d, not %R", fn, cap_name, INT32_MAX,
+                         capacity);
             return NULL;
         }
     }
@@ -138,10 +138,11 @@ static PyObject *send(py_chan *self, PyObject *v, int64_t deadline) {
     return core_raise(st, g, e);
 }
 
-PyDoc_STRVAR(send_doc,
-             "send($self, v, timeout=None)\n--\n\nSend v: to the longest waiting receiver, else into the buffer, else wait.\n\n"
-             "May park. Any thread. ChanClosed if the channel is closed or is closed while waiting;\n"
-             "TimeoutError after `timeout` seconds; Cancelled, and nothing is sent.");
+PyDoc_STRVAR(
+    send_doc,
+    "send($self, v, timeout=None)\n--\n\nSend v: to the longest waiting receiver, else into the buffer, else wait.\n\n"
+    "May park. Any thread. ChanClosed if the channel is closed or is closed while waiting;\n"
+    "TimeoutError after `timeout` seconds; Cancelled, and nothing is sent.");
 static PyObject *chan_send(py_chan *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     PyObject *v;
     int64_t deadline;
@@ -149,9 +150,10 @@ static PyObject *chan_send(py_chan *self, PyObject *const *args, Py_ssize_t narg
     return send(self, v, deadline);
 }
 
-PyDoc_STRVAR(recv_doc, "recv($self, timeout=None)\n--\n\nReceive a value; of a closed channel what is left in its buffer.\n\n"
-                       "May park. Any thread. ChanClosed once it is closed and drained; TimeoutError; Cancelled, and\n"
-                       "nothing is received.");
+PyDoc_STRVAR(recv_doc,
+             "recv($self, timeout=None)\n--\n\nReceive a value; of a closed channel what is left in its buffer.\n\n"
+             "May park. Any thread. ChanClosed once it is closed and drained; TimeoutError; Cancelled, and\n"
+             "nothing is received.");
 static PyObject *chan_recv(py_chan *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     int64_t deadline;
     if (rm_unlikely(timed("recv", args, nargs, kwnames, 0, NULL, &deadline))) return NULL;
@@ -187,15 +189,18 @@ static PyObject *recv_ok(py_chan *self, int64_t deadline) {
     return core_raise(st, g, e);
 }
 
-PyDoc_STRVAR(recv_ok_doc, "recv_ok($self, timeout=None)\n--\n\nReceive as (value, True), or (None, False) once closed and drained.\n\n"
-                          "May park. Any thread. TimeoutError; Cancelled.");
+PyDoc_STRVAR(
+    recv_ok_doc,
+    "recv_ok($self, timeout=None)\n--\n\nReceive as (value, True), or (None, False) once closed and drained.\n\n"
+    "May park. Any thread. TimeoutError; Cancelled.");
 static PyObject *chan_recv_ok(py_chan *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     int64_t deadline;
     if (timed("recv_ok", args, nargs, kwnames, 0, NULL, &deadline)) return NULL;
     return recv_ok(self, deadline);
 }
 
-PyDoc_STRVAR(try_send_doc, "try_send($self, v, /)\n--\n\nSend v if that can be done at once: whether it was. ChanClosed if closed. Never parks.");
+PyDoc_STRVAR(try_send_doc, "try_send($self, v, /)\n--\n\nSend v if that can be done at once: whether it was. "
+                           "ChanClosed if closed. Never parks.");
 static PyObject *chan_try_send(py_chan *self, PyObject *v) {
     core_state *st = self->st;
     rm_g *g = core_enter(st);
@@ -208,13 +213,15 @@ static PyObject *chan_try_send(py_chan *self, PyObject *v) {
     return core_raise(st, g, e);
 }
 
-PyDoc_STRVAR(try_recv_doc, "try_recv($self)\n--\n\n(value, True), or (None, False) if closed and drained; WouldBlock if there is nothing. Never parks.");
+PyDoc_STRVAR(try_recv_doc, "try_recv($self)\n--\n\n(value, True), or (None, False) if closed and drained; WouldBlock "
+                           "if there is nothing. Never parks.");
 static PyObject *chan_try_recv(py_chan *self, PyObject *unused) {
     (void)unused;
     return recv_ok(self, RAMET_POLL);
 }
 
-PyDoc_STRVAR(close_doc, "close($self)\n--\n\nClose: senders get ChanClosed, receivers drain the buffer first. ChanClosed if it is closed already. Never parks.");
+PyDoc_STRVAR(close_doc, "close($self)\n--\n\nClose: senders get ChanClosed, receivers drain the buffer first. "
+                        "ChanClosed if it is closed already. Never parks.");
 static PyObject *chan_close(py_chan *self, PyObject *unused) {
     (void)unused;
     core_state *st = self->st;
@@ -225,7 +232,9 @@ static PyObject *chan_close(py_chan *self, PyObject *unused) {
     return core_raise(st, g, e);
 }
 
-PyDoc_STRVAR(send_exception_doc, "send_exception($self, exc, /)\n--\n\nSend an exception: it is raised in the receiver. Otherwise as send().");
+PyDoc_STRVAR(
+    send_exception_doc,
+    "send_exception($self, exc, /)\n--\n\nSend an exception: it is raised in the receiver. Otherwise as send().");
 static PyObject *chan_send_exception(py_chan *self, PyObject *exc) {
     core_state *st = self->st;
     if (PyExceptionClass_Check(exc)) {
@@ -317,24 +326,19 @@ static PyMemberDef chan_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
-PyDoc_STRVAR(chan_doc, "Chan(capacity=0, *, name=None)\n--\n\nA channel, as Go's: with capacity 0 sender and receiver meet, else values wait in a buffer.\n\n"
-                       "`for v in chan` receives until the channel is closed and drained; len(chan) counts the values in the\n"
-                       "buffer; a channel is always true. May be used by goroutines and OS threads alike.");
+PyDoc_STRVAR(chan_doc,
+             "Chan(capacity=0, *, name=None)\n--\n\nA channel, as Go's: with capacity 0 sender and receiver meet, else "
+             "values wait in a buffer.\n\n"
+             "`for v in chan` receives until the channel is closed and drained; len(chan) counts the values in the\n"
+             "buffer; a channel is always true. May be used by goroutines and OS threads alike.");
 static PyType_Slot chan_slots[] = {
-    {Py_tp_doc, (void *)chan_doc},
-    {Py_tp_new, chan_tp_new},
-    {Py_tp_traverse, chan_traverse},
-    {Py_tp_clear, chan_clear},
-    {Py_tp_dealloc, chan_dealloc},
-    {Py_tp_repr, chan_repr},
-    {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, chan_next},
-    {Py_tp_methods, chan_methods},
-    {Py_tp_getset, chan_getset},
-    {Py_tp_members, chan_members},
-    {Py_sq_length, chan_len},
-    {Py_nb_bool, chan_bool},
-    {0, NULL},
+    {Py_tp_doc, (void *)chan_doc},   {Py_tp_new, chan_tp_new},
+    {Py_tp_traverse, chan_traverse}, {Py_tp_clear, chan_clear},
+    {Py_tp_dealloc, chan_dealloc},   {Py_tp_repr, chan_repr},
+    {Py_tp_iter, PyObject_SelfIter}, {Py_tp_iternext, chan_next},
+    {Py_tp_methods, chan_methods},   {Py_tp_getset, chan_getset},
+    {Py_tp_members, chan_members},   {Py_sq_length, chan_len},
+    {Py_nb_bool, chan_bool},         {0, NULL},
 };
 static PyType_Spec chan_spec = {"ramet.Chan", sizeof(py_chan), 0,
                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE, chan_slots};
@@ -357,12 +361,13 @@ static void bomb_dealloc(py_bomb *self) {
 }
 static PyType_Slot bomb_slots[] = {
     {Py_tp_traverse, bomb_traverse}, {Py_tp_clear, bomb_clear}, {Py_tp_dealloc, bomb_dealloc}, {0, NULL}};
-static PyType_Spec bomb_spec = {"ramet._core._Bomb", sizeof(py_bomb), 0,
-                                Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
-                                    Py_TPFLAGS_IMMUTABLETYPE,
-                                bomb_slots};
+static PyType_Spec bomb_spec = {
+    "ramet._core._Bomb", sizeof(py_bomb), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE, bomb_slots};
 
-PyDoc_STRVAR(makechan_doc, "makechan(size=0, label=None)\n--\n\nChan(size, name=label), in offset's spelling. Never parks. Any thread.");
+PyDoc_STRVAR(
+    makechan_doc,
+    "makechan(size=0, label=None)\n--\n\nChan(size, name=label), in offset's spelling. Never parks. Any thread.");
 static PyMethodDef functions[] = {
     {"makechan", (PyCFunction)(void (*)(void))core_makechan, METH_FASTCALL | METH_KEYWORDS, makechan_doc},
     {NULL, NULL, 0, NULL},

@@ -27,8 +27,7 @@ typedef struct core_state core_state;
 
 /* A handle. The goroutine does not need it: it is made for whoever asks, and finds back by g and id. */
 typedef struct py_goroutine {
-    PyObject_HEAD
-    core_state *st;
+    PyObject_HEAD core_state *st;
     rm_g *g;             /* NULL once done */
     uint64_t id;
     PyObject *outcome;   /* done: the result, or the exception */
@@ -44,8 +43,7 @@ enum { GO_ALIVE = 0, GO_RETURNED, GO_RAISED, GO_CANCELLED };
 enum { PYF_OWNS_HANDLE = 1 << 8 }; /* the goroutine holds a reference to its handle: it has a name or a done_chan */
 
 typedef struct py_chan {
-    PyObject_HEAD
-    rm_chan c;
+    PyObject_HEAD rm_chan c;
     core_state *st;
     PyObject *name;
     PyObject *weakrefs;
@@ -53,8 +51,7 @@ typedef struct py_chan {
 
 /* A select case, or (CASE_DEFAULT) default. Immutable. */
 typedef struct py_case {
-    PyObject_HEAD
-    uint8_t kind;     /* CASE_* */
+    PyObject_HEAD uint8_t kind;     /* CASE_* */
     int fd;
     PyObject *source; /* Chan, Goroutine, or what readable() was given */
     PyObject *value;  /* what to send */
@@ -152,7 +149,9 @@ py_chan *chan_new(core_state *st, Py_ssize_t capacity);
 PyObject *case_new(core_state *st, int kind, PyObject *source, PyObject *value, int fd);
 /* What was received: v stolen; an exception sent by send_exception is raised (NULL). */
 PyObject *chan_unwrap(core_state *st, PyObject *v);
-rm_inline bool chan_check(core_state *st, PyObject *o) { return Py_TYPE(o) == st->chan_type || PyObject_TypeCheck(o, st->chan_type); }
+rm_inline bool chan_check(core_state *st, PyObject *o) {
+    return Py_TYPE(o) == st->chan_type || PyObject_TypeCheck(o, st->chan_type);
+}
 
 /* host.c: the runtime's life inside the interpreter */
 int host_start(core_state *st);             /* make st->rt; -1 with an exception */

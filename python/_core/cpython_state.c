@@ -32,9 +32,10 @@ int rm_pystate_setup(PyThreadState *ts) {
 #endif
 #endif
     if (known) return 0;
-    PyErr_Format(PyExc_ImportError,
-                 "ramet._core was built for CPython %s and does not know the thread state of this one (%s): build it again",
-                 PY_VERSION, Py_GetVersion());
+    PyErr_Format(
+        PyExc_ImportError,
+        "ramet._core was built for CPython %s and does not know the thread state of this one (%s): build it again",
+        PY_VERSION, Py_GetVersion());
     return -1;
 }
 
@@ -138,8 +139,7 @@ void rm_pystate_end(rm_pystate *s, PyThreadState *ts) {
     rm_g *g = rm_container_of(s, rm_g, embed.py);
     rm_assert(RM_PY_NO_EXCEPTION(ts));
     /* what is dropped may run code that makes new ones: threads leak them then, and so do we, some time */
-    for (int i = 0; i < 8 && drop_all(s, ts); i++)
-        ;
+    for (int i = 0; i < 8 && drop_all(s, ts); i++);
     if (rm_unlikely(g->embed.pyflags & PYF_YELLOW)) rm_yellow_close(g, ts);
 #define LEAVE_VAL(place) place = 0;
 #define LEAVE_REF(place)
@@ -170,10 +170,8 @@ PyObject *rm_pystate_frames(struct rm_g *g) {
     if (!g->p || g->fresh) return PyList_New(0);
     PyThreadState *ts = g->p->embed_tstate;
     struct _PyInterpreterFrame *top, *f;
-    if (g->state == RM_RUNNING)
-        top = RM_PY_CURRENT_FRAME(ts);
-    else
-        top = RM_PY_CURRENT_FRAME(&g->embed.py);
+    if (g->state == RM_RUNNING) top = RM_PY_CURRENT_FRAME(ts);
+    else top = RM_PY_CURRENT_FRAME(&g->embed.py);
     Py_ssize_t n = 0, i = 0;
     for (f = top; f; f = f->previous) n += shown(f);
     place *places = PyMem_RawMalloc((size_t)(n + 1) * sizeof *places);
@@ -189,10 +187,8 @@ PyObject *rm_pystate_frames(struct rm_g *g) {
         int line = PyCode_Addr2Line(code, places[i].lasti);
         if (line < 0) line = code->co_firstlineno;
         PyObject *t = Py_BuildValue("(OiO)", code->co_filename, line, code->co_name);
-        if (t)
-            PyList_SET_ITEM(list, i, t);
-        else
-            Py_CLEAR(list);
+        if (t) PyList_SET_ITEM(list, i, t);
+        else Py_CLEAR(list);
     }
     for (i = 0; i < n; i++) Py_DECREF(places[i].code);
     PyMem_RawFree(places);

@@ -214,8 +214,8 @@ static void go_entry(void *arg) {
         result = NULL;
     } else {
         g->flags |= RM_GF_BEGUN;
-        result = PyObject_Vectorcall(g->embed.fn, g->embed.args, (size_t)g->embed.nargs | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                                     g->embed.kwnames);
+        result = PyObject_Vectorcall(g->embed.fn, g->embed.args,
+                                     (size_t)g->embed.nargs | PY_VECTORCALL_ARGUMENTS_OFFSET, g->embed.kwnames);
     }
     rm_assert(!result == !!PyErr_Occurred());
     int status = finish(st, g, result);
@@ -234,9 +234,11 @@ static void go_entry(void *arg) {
 
 /* ------------------------------------------------------------------ go ---- */
 
-PyDoc_STRVAR(go_doc, "go(fn, /, *args, **kwargs)\n--\n\nStart fn(*args, **kwargs) in a new goroutine, behind those that are runnable, and return its Goroutine.\n\n"
-                     "Never parks. Any thread. Goroutines begin in the order of their go. Also a decorator for a function\n"
-                     "without arguments. MemoryError when no stack can be had.");
+PyDoc_STRVAR(go_doc,
+             "go(fn, /, *args, **kwargs)\n--\n\nStart fn(*args, **kwargs) in a new goroutine, behind those that are "
+             "runnable, and return its Goroutine.\n\n"
+             "Never parks. Any thread. Goroutines begin in the order of their go. Also a decorator for a function\n"
+             "without arguments. MemoryError when no stack can be had.");
 static PyObject *core_go(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     core_state *st = core_of(module);
     if (rm_unlikely(nargs < 1)) return PyErr_Format(PyExc_TypeError, "go: a function is needed");
@@ -299,10 +301,8 @@ static int wait_done(py_goroutine *self, int64_t deadline) {
         rm_assert(!self->g);
         return 0;
     }
-    if (e == -EDEADLK && self->g == g)
-        PyErr_SetString(st->DeadlockError, "a goroutine cannot join itself");
-    else
-        core_raise(st, g, e);
+    if (e == -EDEADLK && self->g == g) PyErr_SetString(st->DeadlockError, "a goroutine cannot join itself");
+    else core_raise(st, g, e);
     return -1;
 }
 
@@ -325,7 +325,8 @@ static PyObject *outcome(py_goroutine *self) {
     return NULL;
 }
 
-PyDoc_STRVAR(join_doc, "join($self, timeout=None)\n--\n\nWait for the end: the result, or what the function raised is raised (GoroutineCancelled if it was cancelled).\n\n"
+PyDoc_STRVAR(join_doc, "join($self, timeout=None)\n--\n\nWait for the end: the result, or what the function raised is "
+                       "raised (GoroutineCancelled if it was cancelled).\n\n"
                        "May park. Any thread. TimeoutError, Cancelled; DeadlockError for the caller itself.");
 static PyObject *goroutine_join(py_goroutine *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     int64_t deadline;
@@ -333,7 +334,8 @@ static PyObject *goroutine_join(py_goroutine *self, PyObject *const *args, Py_ss
     return outcome(self);
 }
 
-PyDoc_STRVAR(exception_doc, "exception($self, timeout=None)\n--\n\nWait for the end: the exception that ended it, returned, or None.\n\nOtherwise as join().");
+PyDoc_STRVAR(exception_doc, "exception($self, timeout=None)\n--\n\nWait for the end: the exception that ended it, "
+                            "returned, or None.\n\nOtherwise as join().");
 static PyObject *goroutine_exception(py_goroutine *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     int64_t deadline;
     if (one_timeout("exception", args, nargs, kwnames, &deadline) || wait_done(self, deadline)) return NULL;
@@ -354,7 +356,8 @@ static PyObject *goroutine_cancelled(py_goroutine *self, PyObject *u) {
     return PyBool_FromLong(self->status == GO_CANCELLED);
 }
 
-PyDoc_STRVAR(cancel_doc, "cancel($self, msg=None)\n--\n\nRaise Cancelled in it once, at its current or next cancellation point; one that has not begun never begins.\n\n"
+PyDoc_STRVAR(cancel_doc, "cancel($self, msg=None)\n--\n\nRaise Cancelled in it once, at its current or next "
+                         "cancellation point; one that has not begun never begins.\n\n"
                          "Returns whether it was still alive. Never parks. Any thread.");
 static PyObject *goroutine_cancel(py_goroutine *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     static const char *const names[] = {"msg"};
@@ -376,15 +379,14 @@ py_chan *goroutine_done_chan(py_goroutine *self) {
         py_chan *c = chan_new(self->st, 0);
         if (!c) return NULL;
         self->done_chan = (PyObject *)c;
-        if (self->g)
-            keep_handle(self);
-        else
-            rm_chan_close(&c->c);
+        if (self->g) keep_handle(self);
+        else rm_chan_close(&c->c);
     }
     return (py_chan *)self->done_chan;
 }
 
-PyDoc_STRVAR(if_done_doc, "if_done($self)\n--\n\nThe select case that is ready once it has ended; its value is this Goroutine, and its failure is not collected by it.");
+PyDoc_STRVAR(if_done_doc, "if_done($self)\n--\n\nThe select case that is ready once it has ended; its value is this "
+                          "Goroutine, and its failure is not collected by it.");
 static PyObject *goroutine_if_done(py_goroutine *self, PyObject *u) {
     (void)u;
     return case_new(self->st, CASE_DONE, (PyObject *)self, NULL, -1);
@@ -396,7 +398,8 @@ static PyObject *goroutine_frames(py_goroutine *self, PyObject *u) {
     return self->g ? rm_pystate_frames(self->g) : PyList_New(0);
 }
 
-PyDoc_STRVAR(stack_doc, "stack($self)\n--\n\nIts Python stack, a list of traceback.FrameSummary, outermost first; empty when done. Never parks.");
+PyDoc_STRVAR(stack_doc, "stack($self)\n--\n\nIts Python stack, a list of traceback.FrameSummary, outermost first; "
+                        "empty when done. Never parks.");
 static PyObject *goroutine_stack(py_goroutine *self, PyObject *u) {
     (void)u;
     PyObject *frames = goroutine_frames(self, NULL), *tb = frames ? PyImport_ImportModule("traceback") : NULL;
@@ -459,7 +462,8 @@ static PyType_Spec goroutine_spec = {"ramet.Goroutine", sizeof(py_goroutine), 0,
 
 /* ------------------------------------------------------------------ functions ---- */
 
-PyDoc_STRVAR(gosched_doc, "gosched()\n--\n\nLet the other runnable goroutines run first. May park: a cancellation point.");
+PyDoc_STRVAR(gosched_doc,
+             "gosched()\n--\n\nLet the other runnable goroutines run first. May park: a cancellation point.");
 static PyObject *core_gosched(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
     (void)args; /* fast-call without arguments: interpreters specialise the call */
     if (rm_unlikely(nargs)) return PyErr_Format(PyExc_TypeError, "gosched takes no arguments");
@@ -483,7 +487,8 @@ static PyObject *core_sleep(PyObject *module, PyObject *d) {
     return core_raise(st, g, e);
 }
 
-PyDoc_STRVAR(current_doc, "current()\n--\n\nThe goroutine that is running. RuntimeError in an OS thread that is none. Never parks.");
+PyDoc_STRVAR(current_doc,
+             "current()\n--\n\nThe goroutine that is running. RuntimeError in an OS thread that is none. Never parks.");
 static PyObject *core_current(PyObject *module, PyObject *u) {
     (void)u;
     core_state *st = core_of(module);
@@ -526,8 +531,7 @@ static PyObject *core_wait_info(PyObject *module, PyObject *o) {
         if (!age) return NULL;
         if (g->reason == RM_R_CHAN_RECV || g->reason == RM_R_CHAN_SEND)
             obj = Py_NewRef((PyObject *)rm_container_of(g->wait_obj, py_chan, c));
-        else if (g->reason == RM_R_JOIN)
-            obj = (PyObject *)goroutine_handle(st, (rm_g *)g->wait_obj);
+        else if (g->reason == RM_R_JOIN) obj = (PyObject *)goroutine_handle(st, (rm_g *)g->wait_obj);
         if (PyErr_Occurred()) {
             Py_DECREF(age);
             return NULL;

@@ -190,7 +190,8 @@ static void on_hog(rm_rt *rt, int64_t ns, bool oncpu) {
     if (rm_load(&rt->p.cur) != rt->main_g) return;
     st->blocked_reported = true;
     PyGILState_STATE gil = PyGILState_Ensure();
-    PyObject *r = st->closed ? Py_NewRef(Py_None) : PyObject_CallMethod(st->module, "_report_blocked", "d", (double)ns / 1e9);
+    PyObject *r =
+        st->closed ? Py_NewRef(Py_None) : PyObject_CallMethod(st->module, "_report_blocked", "d", (double)ns / 1e9);
     if (!r) PyErr_WriteUnraisable(NULL);
     Py_XDECREF(r);
     PyGILState_Release(gil);
@@ -250,10 +251,8 @@ static int input_hook(void) {
         int e = rm_fd_wait(st->rt, g, 0, RAMET_READABLE, RM_FOREVER);
         if (e == -EINTR) {
             core_raise(st, g, e);
-            if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
-                interrupt_soon();
-            else
-                PyErr_WriteUnraisable(NULL);
+            if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) interrupt_soon();
+            else PyErr_WriteUnraisable(NULL);
             PyErr_Clear();
         }
     }
@@ -299,10 +298,8 @@ static void stop(core_state *st, rm_g *g) {
     st->closed = true;
     bool free_it = clean && !st->forked;
     if (free_it || st->hosted) st->rt = NULL; /* a host ends, and leaves nobody who would run anything */
-    Py_BEGIN_ALLOW_THREADS
-    if (free_it) {
-        rm_rt_free(rt);
-    } else {
+    Py_BEGIN_ALLOW_THREADS if (free_it) { rm_rt_free(rt); }
+    else {
         rt->closing = true;
         rm_sysmon_stop(rt, false);
         rm_pool_fini(rt, RM_GRACE_NS, false);
@@ -372,15 +369,13 @@ static int start_hosted(core_state *st) {
     hosting h = {st, PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
     sigset_t all, old;
     sigfillset(&all);
-    Py_BEGIN_ALLOW_THREADS
-    pthread_sigmask(SIG_SETMASK, &all, &old);
+    Py_BEGIN_ALLOW_THREADS pthread_sigmask(SIG_SETMASK, &all, &old);
     if (pthread_create(&st->host_thread, NULL, host_main, &h)) h.state = -EAGAIN;
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     pthread_mutex_lock(&h.mutex);
     while (h.state == 0) pthread_cond_wait(&h.cond, &h.mutex);
     pthread_mutex_unlock(&h.mutex);
-    Py_END_ALLOW_THREADS
-    return h.state < 0 ? h.state : 0;
+    Py_END_ALLOW_THREADS return h.state < 0 ? h.state : 0;
 }
 
 bool host_in_main_thread(core_state *st) {
@@ -394,13 +389,13 @@ int host_start(core_state *st) {
     }
 #ifdef Py_GIL_DISABLED
     /* its collector finds references in the frames of running threads only: what parked goroutines use would be freed */
-    PyErr_SetString(PyExc_RuntimeError, "ramet: goroutines do not run on free-threaded CPython yet; use a build with the GIL");
+    PyErr_SetString(PyExc_RuntimeError,
+                    "ramet: goroutines do not run on free-threaded CPython yet; use a build with the GIL");
     return -1;
 #endif
     /* by another thread, which gave up the GIL to wait for the host; bounded, as it may be lost in a fork */
     for (int64_t until = rm_after(10 * RAMET_SECOND); st->starting && rm_now() < until;) {
-        Py_BEGIN_ALLOW_THREADS
-        usleep(100);
+        Py_BEGIN_ALLOW_THREADS usleep(100);
         Py_END_ALLOW_THREADS
     }
     if (st->rt) return 0;
@@ -437,10 +432,8 @@ PyObject *host_shutdown(core_state *st) {
             g->wake_code = 0;
             rm_ready_tail(&rt->p, g);
         }
-        Py_BEGIN_ALLOW_THREADS
-        pthread_join(st->host_thread, NULL);
-        Py_END_ALLOW_THREADS
-        Py_RETURN_NONE;
+        Py_BEGIN_ALLOW_THREADS pthread_join(st->host_thread, NULL);
+        Py_END_ALLOW_THREADS Py_RETURN_NONE;
     }
     rm_g *g = rm_m_of(rt) ? rt->p.cur : NULL;
     if (g != rt->main_g) Py_RETURN_NONE; /* exit from a goroutine of a forked child, or from another thread */

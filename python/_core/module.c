@@ -70,12 +70,22 @@ PyObject *core_raise(core_state *st, rm_g *g, int code) {
         Py_DECREF(exc);
         return NULL;
     }
-    case -EPIPE: PyErr_SetString(st->ChanClosed, "the channel is closed"); return NULL;
-    case -EAGAIN: PyErr_SetString(st->WouldBlock, "nothing can be done without waiting"); return NULL;
-    case -ETIMEDOUT: PyErr_SetString(PyExc_TimeoutError, "timed out"); return NULL;
-    case -EDEADLK: return raise_deadlock(st, g);
-    case -ENOMEM: return PyErr_NoMemory();
-    case -ECONNABORTED: PyErr_SetString(st->ErrClosed, "closed while waiting"); return NULL;
+    case -EPIPE:
+        PyErr_SetString(st->ChanClosed, "the channel is closed");
+        return NULL;
+    case -EAGAIN:
+        PyErr_SetString(st->WouldBlock, "nothing can be done without waiting");
+        return NULL;
+    case -ETIMEDOUT:
+        PyErr_SetString(PyExc_TimeoutError, "timed out");
+        return NULL;
+    case -EDEADLK:
+        return raise_deadlock(st, g);
+    case -ENOMEM:
+        return PyErr_NoMemory();
+    case -ECONNABORTED:
+        PyErr_SetString(st->ErrClosed, "closed while waiting");
+        return NULL;
     default:
         errno = -code;
         return PyErr_SetFromErrno(PyExc_OSError);
@@ -169,7 +179,8 @@ void core_call_excepthook(core_state *st, PyObject *goroutine, PyObject *exc) {
 
 /* ------------------------------------------------------------------ functions ---- */
 
-PyDoc_STRVAR(num_goroutines_doc, "num_goroutines()\n--\n\nHow many goroutines are alive, main included. Never parks. Any thread.");
+PyDoc_STRVAR(num_goroutines_doc,
+             "num_goroutines()\n--\n\nHow many goroutines are alive, main included. Never parks. Any thread.");
 static PyObject *core_num_goroutines(PyObject *module, PyObject *u) {
     (void)u;
     core_state *st = core_of(module);
@@ -177,7 +188,8 @@ static PyObject *core_num_goroutines(PyObject *module, PyObject *u) {
     return PyLong_FromUnsignedLongLong(st->rt ? rm_rt_count(st->rt) + st->hosted : 1);
 }
 
-PyDoc_STRVAR(stats_doc, "stats()\n--\n\nCounters of the runtime, a dict: goroutines started switches polls stacks free_stacks timers pool_threads\n"
+PyDoc_STRVAR(stats_doc, "stats()\n--\n\nCounters of the runtime, a dict: goroutines started switches polls stacks "
+                        "free_stacks timers pool_threads\n"
                         "pool_idle pool_queued fds. Never parks. Any thread.");
 static PyObject *core_stats(PyObject *module, PyObject *u) {
     (void)u;
@@ -195,12 +207,14 @@ static PyObject *core_stats(PyObject *module, PyObject *u) {
         s.timers = rt->p.timers.heap.n;
         s.fds = rm_netpoll_fds(&rt->p);
     }
-    return Py_BuildValue("{sKsKsKsKsKsKsKsKsKsKsK}", "goroutines", s.goroutines, "started", s.started, "switches", s.switches,
-                         "polls", s.polls, "stacks", s.stacks, "free_stacks", s.free_stacks, "timers", s.timers,
-                         "pool_threads", s.pool_threads, "pool_idle", s.pool_idle, "pool_queued", s.pool_queued, "fds", s.fds);
+    return Py_BuildValue("{sKsKsKsKsKsKsKsKsKsKsK}", "goroutines", s.goroutines, "started", s.started, "switches",
+                         s.switches, "polls", s.polls, "stacks", s.stacks, "free_stacks", s.free_stacks, "timers",
+                         s.timers, "pool_threads", s.pool_threads, "pool_idle", s.pool_idle, "pool_queued",
+                         s.pool_queued, "fds", s.fds);
 }
 
-PyDoc_STRVAR(configure_doc, "_configure(stack_size, max_threads, seed, /)\n--\n\nSet options; False if the runtime runs already.");
+PyDoc_STRVAR(configure_doc,
+             "_configure(stack_size, max_threads, seed, /)\n--\n\nSet options; False if the runtime runs already.");
 static PyObject *core_configure(PyObject *module, PyObject *args) {
     core_state *st = core_of(module);
     unsigned long long stack_size, max_threads, seed;
@@ -212,7 +226,8 @@ static PyObject *core_configure(PyObject *module, PyObject *args) {
     Py_RETURN_TRUE;
 }
 
-PyDoc_STRVAR(in_run_doc, "_in_run(body, /)\n--\n\nCall body(number of the newest goroutine) as run(), or body(None) in a foreign thread. RuntimeError in a\n"
+PyDoc_STRVAR(in_run_doc, "_in_run(body, /)\n--\n\nCall body(number of the newest goroutine) as run(), or body(None) in "
+                         "a foreign thread. RuntimeError in a\n"
                          "goroutine or another run(). In C, so that no signal comes between the mark and the call.");
 static PyObject *core_in_run(PyObject *module, PyObject *body) {
     core_state *st = core_of(module);
@@ -273,7 +288,8 @@ static bool alive_since(rm_g *g, void *arg) {
     return false;
 }
 
-PyDoc_STRVAR(cancel_since_doc, "_cancel_since(id, /)\n--\n\nCancel the goroutines started after number id and wait at most 2 seconds for them; whether all have ended.");
+PyDoc_STRVAR(cancel_since_doc, "_cancel_since(id, /)\n--\n\nCancel the goroutines started after number id and wait at "
+                               "most 2 seconds for them; whether all have ended.");
 static PyObject *core_cancel_since(PyObject *module, PyObject *arg) {
     core_state *st = core_of(module);
     rm_g *g = core_enter_goroutine(st, "run()");
@@ -336,11 +352,14 @@ static int add_exceptions(PyObject *m, core_state *st) {
     st->PanicError = two ? new_exc(m, "PanicError", "Misuse, where Go would panic.", two) : NULL;
     Py_XDECREF(two);
     if (!st->PanicError) return -1;
-    if (!(st->DeadlockError = new_exc(m, "DeadlockError", "Main waits for what nothing can bring.", st->RametError))) return -1;
-    if (!(st->GoroutineCancelled = new_exc(m, "GoroutineCancelled", "The goroutine joined was cancelled.", st->RametError)))
+    if (!(st->DeadlockError = new_exc(m, "DeadlockError", "Main waits for what nothing can bring.", st->RametError)))
         return -1;
-    if (!(st->Cancelled = new_exc(m, "Cancelled", "Raised in a goroutine that is cancelled. A BaseException: let it pass.",
-                                  PyExc_BaseException)))
+    if (!(st->GoroutineCancelled =
+              new_exc(m, "GoroutineCancelled", "The goroutine joined was cancelled.", st->RametError)))
+        return -1;
+    if (!(st->Cancelled =
+              new_exc(m, "Cancelled", "Raised in a goroutine that is cancelled. A BaseException: let it pass.",
+                      PyExc_BaseException)))
         return -1;
     if (!(st->ErrClosed = new_exc(m, "ErrClosed", "Closed while waited for.", PyExc_OSError))) return -1;
     return 0;
@@ -386,9 +405,9 @@ static int core_clear(PyObject *module) {
     Py_CLEAR(st->listener_type);
     Py_CLEAR(st->default_case);
     Py_CLEAR(st->main_exc);
-    PyObject **excs[] = {&st->RametError, &st->ChannelError, &st->ChanClosed, &st->WouldBlock, &st->PanicError,
-                         &st->DeadlockError, &st->GoroutineCancelled, &st->Cancelled, &st->ErrClosed,
-                         &st->str_excepthook, &st->str_ramet};
+    PyObject **excs[] = {&st->RametError, &st->ChannelError,   &st->ChanClosed,         &st->WouldBlock,
+                         &st->PanicError, &st->DeadlockError,  &st->GoroutineCancelled, &st->Cancelled,
+                         &st->ErrClosed,  &st->str_excepthook, &st->str_ramet};
     for (size_t i = 0; i < sizeof excs / sizeof *excs; i++) Py_CLEAR(*excs[i]);
     return 0;
 }
@@ -410,14 +429,9 @@ static PyModuleDef_Slot slots[] = {
 };
 
 static struct PyModuleDef def = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "ramet._core",
-    .m_doc = "The C part of ramet. Use the package.",
-    .m_size = sizeof(core_state),
-    .m_slots = slots,
-    .m_traverse = core_traverse,
-    .m_clear = core_clear,
-    .m_free = core_free,
+    PyModuleDef_HEAD_INIT,        .m_name = "ramet._core", .m_doc = "The C part of ramet. Use the package.",
+    .m_size = sizeof(core_state), .m_slots = slots,        .m_traverse = core_traverse,
+    .m_clear = core_clear,        .m_free = core_free,
 };
 
 PyMODINIT_FUNC PyInit__core(void) { return PyModuleDef_Init(&def); }

@@ -20,8 +20,7 @@
 #define GREEDY_MIN 4096
 
 typedef struct py_conn { /* Conn and Listener */
-    PyObject_HEAD
-    rm_conn *c;
+    PyObject_HEAD rm_conn *c;
     core_state *st;
     PyObject *weakrefs;
     bool greedy;        /* the last read filled at least half of what it asked for */
@@ -77,10 +76,8 @@ static PyObject *conn_new(PyTypeObject *type, core_state *st, rm_conn *c) { /* c
 static void close_now(py_conn *self) {
     rm_conn *c = self->c;
     if (c->fd < 0) return;
-    if (self->st->rt)
-        settle(self);
-    else if (c->rt)
-        settle_slow(c, NULL);
+    if (self->st->rt) settle(self);
+    else if (c->rt) settle_slow(c, NULL);
     if (!c->rt && c->path) { /* rm_conn_close asks the runtime */
         unlink(c->path);
         free(c->path);
@@ -131,8 +128,11 @@ static rm_noinline PyObject *fail(core_state *st, rm_g *g, int e) {
     case -EINTR:
     case -ETIMEDOUT:
     case -EDEADLK:
-    case -ENOMEM: return core_raise(st, g, e);
-    default: errno = -e; return PyErr_SetFromErrno(PyExc_OSError);
+    case -ENOMEM:
+        return core_raise(st, g, e);
+    default:
+        errno = -e;
+        return PyErr_SetFromErrno(PyExc_OSError);
     }
 }
 
@@ -146,8 +146,8 @@ static rm_noinline PyObject *conn_fail(py_conn *self, rm_g *g, int e, const char
 /* ------------------------------------------------------------------ reading and writing ---- */
 
 /* A required argument and timeout. */
-rm_inline int one_and_timeout(const char *fn, const char *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                              PyObject **v, int64_t *deadline) {
+rm_inline int one_and_timeout(const char *fn, const char *name, PyObject *const *args, Py_ssize_t nargs,
+                              PyObject *kwnames, PyObject **v, int64_t *deadline) {
     *deadline = RM_FOREVER;
     if (rm_likely(nargs == 1 && !kwnames)) {
         *v = args[0];
@@ -194,11 +194,13 @@ static rm_noinline PyObject *read_greedy(py_conn *self, rm_g *g, Py_ssize_t n, i
     return b;
 }
 
-PyDoc_STRVAR(read_doc,
-             "read($self, n, timeout=None)\n--\n\nAt least one byte and at most n, as soon as there are any; b'' at the end of the stream.\n\n"
-             "May park. Goroutines and the main thread. TimeoutError after `timeout` seconds or at the connection's read\n"
-             "deadline; ErrClosed if it is closed meanwhile, ValueError if it was before; Cancelled, and nothing is read;\n"
-             "ConnectionResetError and what else the system says.");
+PyDoc_STRVAR(
+    read_doc,
+    "read($self, n, timeout=None)\n--\n\nAt least one byte and at most n, as soon as there are any; b'' at the end of "
+    "the stream.\n\n"
+    "May park. Goroutines and the main thread. TimeoutError after `timeout` seconds or at the connection's read\n"
+    "deadline; ErrClosed if it is closed meanwhile, ValueError if it was before; Cancelled, and nothing is read;\n"
+    "ConnectionResetError and what else the system says.");
 static PyObject *conn_read(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     PyObject *arg;
     int64_t deadline;
@@ -225,9 +227,9 @@ static PyObject *conn_read(py_conn *self, PyObject *const *args, Py_ssize_t narg
     return PyBytes_FromStringAndSize(scratch, got);
 }
 
-PyDoc_STRVAR(readinto_doc,
-             "readinto($self, buf, timeout=None)\n--\n\nRead at most len(buf) bytes into a writable buffer: how many; 0 at the end of the stream.\n\n"
-             "May park. Goroutines and the main thread. Errors as read().");
+PyDoc_STRVAR(readinto_doc, "readinto($self, buf, timeout=None)\n--\n\nRead at most len(buf) bytes into a writable "
+                           "buffer: how many; 0 at the end of the stream.\n\n"
+                           "May park. Goroutines and the main thread. Errors as read().");
 static PyObject *conn_readinto(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     PyObject *buf;
     int64_t deadline;
@@ -250,12 +252,13 @@ static PyObject *conn_readinto(py_conn *self, PyObject *const *args, Py_ssize_t 
     return got < 0 ? conn_fail(self, g, (int)got, "readinto") : PyLong_FromSsize_t(got);
 }
 
-PyDoc_STRVAR(write_doc,
-             "write($self, b, timeout=None)\n--\n\nWrite all of b, a bytes-like object: its length in bytes.\n\n"
-             "May park. Goroutines and the main thread. Writes of several goroutines do not mix. TimeoutError after `timeout`\n"
-             "seconds or at the connection's write deadline; ErrClosed if it is closed meanwhile, ValueError if it was before;\n"
-             "Cancelled; BrokenPipeError, ConnectionResetError and what else the system says. A write that fails after it had\n"
-             "to wait may have written a part.");
+PyDoc_STRVAR(
+    write_doc,
+    "write($self, b, timeout=None)\n--\n\nWrite all of b, a bytes-like object: its length in bytes.\n\n"
+    "May park. Goroutines and the main thread. Writes of several goroutines do not mix. TimeoutError after `timeout`\n"
+    "seconds or at the connection's write deadline; ErrClosed if it is closed meanwhile, ValueError if it was before;\n"
+    "Cancelled; BrokenPipeError, ConnectionResetError and what else the system says. A write that fails after it had\n"
+    "to wait may have written a part.");
 static PyObject *conn_write(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     PyObject *b;
     int64_t deadline;
@@ -268,7 +271,8 @@ static PyObject *conn_write(py_conn *self, PyObject *const *args, Py_ssize_t nar
         view.len = PyBytes_GET_SIZE(b);
     } else if (PyObject_GetBuffer(b, &view, PyBUF_SIMPLE)) {
         PyErr_Clear();
-        PyErr_Format(PyExc_TypeError, "write: b must be a contiguous bytes-like object, not %.100s", Py_TYPE(b)->tp_name);
+        PyErr_Format(PyExc_TypeError, "write: b must be a contiguous bytes-like object, not %.100s",
+                     Py_TYPE(b)->tp_name);
         return NULL;
     }
     rm_g *g = enter(self->st, "Conn.write()");
@@ -277,10 +281,8 @@ static PyObject *conn_write(py_conn *self, PyObject *const *args, Py_ssize_t nar
         settle(self);
         put = rm_conn_write(self->c, g, view.buf, (size_t)view.len, deadline, NULL);
     }
-    if (plain)
-        Py_DECREF(b);
-    else
-        PyBuffer_Release(&view);
+    if (plain) Py_DECREF(b);
+    else PyBuffer_Release(&view);
     if (rm_unlikely(!g)) return NULL;
     return rm_unlikely(put < 0) ? conn_fail(self, g, (int)put, "write") : PyLong_FromSsize_t(put);
 }
@@ -291,8 +293,8 @@ static PyObject *set_deadlines(py_conn *self, PyObject *t, const char *what, boo
     int64_t when = RM_FOREVER;
     if (t != Py_None) {
         if (!PyLong_Check(t) && !PyFloat_Check(t)) {
-            PyErr_Format(PyExc_TypeError, "%s: t must be a time of monotonic() (int or float) or None, not %.100s", what,
-                         Py_TYPE(t)->tp_name);
+            PyErr_Format(PyExc_TypeError, "%s: t must be a time of monotonic() (int or float) or None, not %.100s",
+                         what, Py_TYPE(t)->tp_name);
             return NULL;
         }
         if (core_duration(t, "t", &when)) return NULL;
@@ -306,9 +308,12 @@ static PyObject *set_deadlines(py_conn *self, PyObject *t, const char *what, boo
 }
 
 PyDoc_STRVAR(set_deadline_doc,
-             "set_deadline($self, t, /)\n--\n\nFrom the time t of monotonic() on, reads and writes raise TimeoutError, also those that wait now, until\n"
+             "set_deadline($self, t, /)\n--\n\nFrom the time t of monotonic() on, reads and writes raise TimeoutError, "
+             "also those that wait now, until\n"
              "it is set anew; None clears it. Never parks. Goroutines and the main thread. ValueError if closed.");
-static PyObject *conn_set_deadline(py_conn *self, PyObject *t) { return set_deadlines(self, t, "set_deadline", true, true); }
+static PyObject *conn_set_deadline(py_conn *self, PyObject *t) {
+    return set_deadlines(self, t, "set_deadline", true, true);
+}
 
 PyDoc_STRVAR(set_read_deadline_doc, "set_read_deadline($self, t, /)\n--\n\nset_deadline() for reads alone.");
 static PyObject *conn_set_read_deadline(py_conn *self, PyObject *t) {
@@ -322,7 +327,8 @@ static PyObject *conn_set_write_deadline(py_conn *self, PyObject *t) {
 
 /* ------------------------------------------------------------------ what both have ---- */
 
-PyDoc_STRVAR(close_doc, "close($self)\n--\n\nClose. Whoever waits on it gets ErrClosed, whoever uses it later ValueError; a second close does nothing.\n\n"
+PyDoc_STRVAR(close_doc, "close($self)\n--\n\nClose. Whoever waits on it gets ErrClosed, whoever uses it later "
+                        "ValueError; a second close does nothing.\n\n"
                         "Never parks. Goroutines and the main thread.");
 static PyObject *conn_close(py_conn *self, PyObject *unused) {
     (void)unused;
@@ -333,7 +339,8 @@ static PyObject *conn_close(py_conn *self, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(fileno_doc, "fileno($self)\n--\n\nThe descriptor, which stays ours: non-blocking, closed by close(). ValueError if closed. Any thread.");
+PyDoc_STRVAR(fileno_doc, "fileno($self)\n--\n\nThe descriptor, which stays ours: non-blocking, closed by close(). "
+                         "ValueError if closed. Any thread.");
 static PyObject *conn_fileno(py_conn *self, PyObject *unused) {
     (void)unused;
     return self->c->fd < 0 ? raise_closed(self, "fileno") : PyLong_FromLong(self->c->fd);
@@ -349,7 +356,8 @@ static PyObject *conn_exit(py_conn *self, PyObject *const *args, Py_ssize_t narg
     return conn_close(self, NULL);
 }
 
-static PyObject *address_of(py_conn *self, int (*get)(const rm_conn *, struct sockaddr *, socklen_t *), const char *what) {
+static PyObject *address_of(py_conn *self, int (*get)(const rm_conn *, struct sockaddr *, socklen_t *),
+                            const char *what) {
     net_sockaddr a;
     memset(&a, 0, sizeof a);
     a.len = sizeof a.storage;
@@ -411,7 +419,8 @@ static int accept_one(py_conn *self, rm_g *g, int64_t deadline, PyObject **out) 
 
 PyDoc_STRVAR(accept_doc,
              "accept($self, timeout=None)\n--\n\nThe next connection, a Conn.\n\n"
-             "May park. Goroutines and the main thread. TimeoutError after `timeout` seconds; ErrClosed if the listener is closed\n"
+             "May park. Goroutines and the main thread. TimeoutError after `timeout` seconds; ErrClosed if the "
+             "listener is closed\n"
              "meanwhile, ValueError if it was before; Cancelled, and nothing is accepted; OSError (EMFILE ...).");
 static PyObject *listener_accept(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     static const char *const names[] = {"timeout"};
@@ -448,7 +457,9 @@ static bool met_itself(const rm_conn *c) {
     return a.len == b.len && !memcmp(&a.sa, &b.sa, a.len);
 }
 
-PyDoc_STRVAR(connect_doc, "_connect(family, address, timeout, /)\n--\n\nA Conn to a numeric address of the socket module's form. May park.");
+PyDoc_STRVAR(
+    connect_doc,
+    "_connect(family, address, timeout, /)\n--\n\nA Conn to a numeric address of the socket module's form. May park.");
 static PyObject *net_connect(PyObject *module, PyObject *args) {
     core_state *st = core_of(module);
     int family;
@@ -469,7 +480,8 @@ static PyObject *net_connect(PyObject *module, PyObject *args) {
     return e ? fail(st, g, e) : conn_new(st->conn_type, st, c);
 }
 
-PyDoc_STRVAR(listen_doc, "_listen(family, address, backlog, reuse_port, v6only, /)\n--\n\nA Listener; backlog 0: the system's limit. Never parks.");
+PyDoc_STRVAR(listen_doc, "_listen(family, address, backlog, reuse_port, v6only, /)\n--\n\nA Listener; backlog 0: the "
+                         "system's limit. Never parks.");
 static PyObject *net_listen(PyObject *module, PyObject *args) {
     core_state *st = core_of(module);
     int family, backlog, reuse_port, v6only;
@@ -494,11 +506,12 @@ static PyObject *net_listen(PyObject *module, PyObject *args) {
 /* ------------------------------------------------------------------ the types ---- */
 
 #define FAST(f) ((PyCFunction)(void (*)(void))(f))
-#define COMMON_METHODS                                                                            \
-    {"close", (PyCFunction)conn_close, METH_NOARGS, close_doc},                                   \
-    {"fileno", (PyCFunction)conn_fileno, METH_NOARGS, fileno_doc},                                \
-    {"__enter__", (PyCFunction)conn_enter, METH_NOARGS, NULL},                                    \
-    {"__exit__", FAST(conn_exit), METH_FASTCALL, NULL}
+#define COMMON_METHODS                                                                                                 \
+    {"close", (PyCFunction)conn_close, METH_NOARGS, close_doc},                                                        \
+        {"fileno", (PyCFunction)conn_fileno, METH_NOARGS, fileno_doc},                                                 \
+        {"__enter__", (PyCFunction)conn_enter, METH_NOARGS, NULL}, {                                                   \
+        "__exit__", FAST(conn_exit), METH_FASTCALL, NULL                                                               \
+    }
 
 static PyMethodDef conn_methods[] = {
     {"read", FAST(conn_read), METH_FASTCALL | METH_KEYWORDS, read_doc},
@@ -512,8 +525,10 @@ static PyMethodDef conn_methods[] = {
 };
 
 static PyGetSetDef conn_getset[] = {
-    {"local_addr", (getter)get_local, NULL, "Our address, as the socket module gives it. ValueError if closed.", "local_addr"},
-    {"remote_addr", (getter)get_remote, NULL, "The peer's address, as the socket module gives it. ValueError if closed.", "remote_addr"},
+    {"local_addr", (getter)get_local, NULL, "Our address, as the socket module gives it. ValueError if closed.",
+     "local_addr"},
+    {"remote_addr", (getter)get_remote, NULL,
+     "The peer's address, as the socket module gives it. ValueError if closed.", "remote_addr"},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -522,17 +537,14 @@ static PyMemberDef members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
-PyDoc_STRVAR(conn_doc, "A connection, made by dial() and Listener.accept(). Several goroutines may use it at once; closing it wakes them.\n\n"
+PyDoc_STRVAR(conn_doc, "A connection, made by dial() and Listener.accept(). Several goroutines may use it at once; "
+                       "closing it wakes them.\n\n"
                        "A context manager that closes it. Dropped while open, it is closed with a ResourceWarning.");
 static PyType_Slot conn_slots[] = {
-    {Py_tp_doc, (void *)conn_doc},
-    {Py_tp_finalize, conn_finalize},
-    {Py_tp_dealloc, conn_dealloc},
-    {Py_tp_repr, conn_repr},
-    {Py_tp_methods, conn_methods},
-    {Py_tp_getset, conn_getset},
-    {Py_tp_members, members},
-    {0, NULL},
+    {Py_tp_doc, (void *)conn_doc}, {Py_tp_finalize, conn_finalize},
+    {Py_tp_dealloc, conn_dealloc}, {Py_tp_repr, conn_repr},
+    {Py_tp_methods, conn_methods}, {Py_tp_getset, conn_getset},
+    {Py_tp_members, members},      {0, NULL},
 };
 static PyType_Spec conn_spec = {"ramet.net.Conn", sizeof(py_conn), 0,
                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
@@ -549,19 +561,15 @@ static PyGetSetDef listener_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-PyDoc_STRVAR(listener_doc, "What listen() returns. Iteration accepts until it is closed.\n\n"
-                           "A context manager that closes it. Dropped while open, it is closed with a ResourceWarning.");
+PyDoc_STRVAR(listener_doc,
+             "What listen() returns. Iteration accepts until it is closed.\n\n"
+             "A context manager that closes it. Dropped while open, it is closed with a ResourceWarning.");
 static PyType_Slot listener_slots[] = {
-    {Py_tp_doc, (void *)listener_doc},
-    {Py_tp_finalize, conn_finalize},
-    {Py_tp_dealloc, conn_dealloc},
-    {Py_tp_repr, conn_repr},
-    {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, listener_next},
-    {Py_tp_methods, listener_methods},
-    {Py_tp_getset, listener_getset},
-    {Py_tp_members, members},
-    {0, NULL},
+    {Py_tp_doc, (void *)listener_doc}, {Py_tp_finalize, conn_finalize},
+    {Py_tp_dealloc, conn_dealloc},     {Py_tp_repr, conn_repr},
+    {Py_tp_iter, PyObject_SelfIter},   {Py_tp_iternext, listener_next},
+    {Py_tp_methods, listener_methods}, {Py_tp_getset, listener_getset},
+    {Py_tp_members, members},          {0, NULL},
 };
 static PyType_Spec listener_spec = {"ramet.net.Listener", sizeof(py_conn), 0,
                                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,

@@ -39,10 +39,8 @@ static int parse_unix(PyObject *address, net_sockaddr *out) {
     const char *s = PyBytes_AS_STRING(path);
     size_t n = (size_t)PyBytes_GET_SIZE(path);
     const char *wrong = NULL;
-    if (n == 0)
-        wrong = "a unix address is a path: it must not be empty";
-    else if (s[0] && memchr(s, 0, n))
-        wrong = "a unix address is a path: it must not hold a NUL";
+    if (n == 0) wrong = "a unix address is a path: it must not be empty";
+    else if (s[0] && memchr(s, 0, n)) wrong = "a unix address is a path: it must not hold a NUL";
     else if (n > sizeof out->un.sun_path - (s[0] != 0)) /* an abstract name does not end with a NUL */
         wrong = "the path of a unix address must be shorter than 108 bytes";
     if (wrong) {
@@ -70,8 +68,9 @@ int net_sockaddr_of(int family, PyObject *address, net_sockaddr *out) {
         PyErr_Format(PyExc_TypeError, "an address is a tuple (host, port), not %.100s", Py_TYPE(address)->tp_name);
         return -1;
     }
-    if (!PyArg_ParseTuple(address, family == AF_INET6 ? "si|II;an address is (host, port[, flowinfo, scope_id])"
-                                                      : "si;an address is (host, port)",
+    if (!PyArg_ParseTuple(address,
+                          family == AF_INET6 ? "si|II;an address is (host, port[, flowinfo, scope_id])"
+                                             : "si;an address is (host, port)",
                           &host, &port, &flow, &scope))
         return -1;
     if (port < 0 || port > 65535) {

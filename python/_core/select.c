@@ -58,12 +58,18 @@ static Py_hash_t case_hash(py_case *self) {
 
 static PyObject *case_repr(py_case *self) {
     switch (self->kind) {
-    case CASE_RECV: return PyUnicode_FromFormat("%R.if_recv()", self->source);
-    case CASE_SEND: return PyUnicode_FromFormat("%R.if_send(%R)", self->source, self->value ? self->value : Py_None);
-    case CASE_DONE: return PyUnicode_FromFormat("%R.if_done()", self->source);
-    case CASE_READABLE: return PyUnicode_FromFormat("ramet.readable(%d)", self->fd);
-    case CASE_WRITABLE: return PyUnicode_FromFormat("ramet.writable(%d)", self->fd);
-    default: return PyUnicode_FromString("ramet.default");
+    case CASE_RECV:
+        return PyUnicode_FromFormat("%R.if_recv()", self->source);
+    case CASE_SEND:
+        return PyUnicode_FromFormat("%R.if_send(%R)", self->source, self->value ? self->value : Py_None);
+    case CASE_DONE:
+        return PyUnicode_FromFormat("%R.if_done()", self->source);
+    case CASE_READABLE:
+        return PyUnicode_FromFormat("ramet.readable(%d)", self->fd);
+    case CASE_WRITABLE:
+        return PyUnicode_FromFormat("ramet.writable(%d)", self->fd);
+    default:
+        return PyUnicode_FromString("ramet.default");
     }
 }
 
@@ -77,16 +83,14 @@ static PyType_Slot case_slots[] = {
     {Py_tp_repr, case_repr},
     {0, NULL},
 };
-static PyType_Spec case_spec = {"ramet.Case", sizeof(py_case), 0,
-                                Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
-                                    Py_TPFLAGS_IMMUTABLETYPE,
-                                case_slots};
+static PyType_Spec case_spec = {
+    "ramet.Case", sizeof(py_case), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE, case_slots};
 
 /* ------------------------------------------------------------------ selections ---- */
 
 typedef struct py_selection {
-    PyObject_HEAD
-    core_state *st;
+    PyObject_HEAD core_state *st;
     PyObject *given; /* the argument that ran: a Case, or a bare Chan */
     PyObject *value;
     Py_ssize_t index;
@@ -114,8 +118,7 @@ static void selection_dealloc(py_selection *self) {
     selection_clear(self);
     if (rm_likely(st->nfree_selections < 8 && type == st->selection_type)) /* not any more once the module is cleared */
         st->free_selections[st->nfree_selections++] = (PyObject *)self;
-    else
-        type->tp_free(self);
+    else type->tp_free(self);
     Py_DECREF(type);
 }
 
@@ -148,7 +151,8 @@ static PyObject *selection_richcompare(PyObject *a, PyObject *b, int op) {
     if (self->given == b) {
         same = true;
     } else {
-        py_case x = {.kind = CASE_RECV, .fd = -1, .source = self->given}, y = {.kind = CASE_RECV, .fd = -1, .source = b};
+        py_case x = {.kind = CASE_RECV, .fd = -1, .source = self->given},
+                y = {.kind = CASE_RECV, .fd = -1, .source = b};
         const py_case *p = Py_TYPE(self->given) == self->st->case_type ? (py_case *)self->given : &x;
         const py_case *q = Py_TYPE(b) == self->st->case_type ? (py_case *)b : &y;
         same = same_case(p, q);
@@ -247,7 +251,9 @@ static int add_case(selecting *s, Py_ssize_t i, PyObject *arg) {
     if (Py_TYPE(arg) == st->case_type) {
         py_case *c = (py_case *)arg;
         switch (c->kind) {
-        case CASE_RECV: k->chan = &((py_chan *)c->source)->c; return 0;
+        case CASE_RECV:
+            k->chan = &((py_chan *)c->source)->c;
+            return 0;
         case CASE_SEND:
             k->chan = &((py_chan *)c->source)->c;
             k->dir = RAMET_SEND;
@@ -266,7 +272,9 @@ static int add_case(selecting *s, Py_ssize_t i, PyObject *arg) {
             }
             s->default_at = i;
             return 0;
-        default: s->nfds++; return 0;
+        default:
+            s->nfds++;
+            return 0;
         }
     }
     if (chan_check(st, arg)) {
@@ -361,24 +369,25 @@ static rm_noinline PyObject *select_many(selecting *s, PyObject *const *args, in
     return r;
 }
 
-PyDoc_STRVAR(select_doc,
-             "select(*cases, timeout=None)\n--\n\n"
-             "Wait until a case can run, run exactly one, uniformly at random among the ready, and return a Selection.\n\n"
-             "A case is chan.if_recv(), chan.if_send(v), a bare channel (if_recv), goroutine.if_done(), readable(fd),\n"
-             "writable(fd), None (never ready), or default, which makes it non-blocking. No case at all blocks\n"
-             "for ever. May park. Any thread (but for descriptors). ChanClosed if the case chosen is a send on a\n"
-             "closed channel; TimeoutError; Cancelled.");
+PyDoc_STRVAR(
+    select_doc,
+    "select(*cases, timeout=None)\n--\n\n"
+    "Wait until a case can run, run exactly one, uniformly at random among the ready, and return a Selection.\n\n"
+    "A case is chan.if_recv(), chan.if_send(v), a bare channel (if_recv), goroutine.if_done(), readable(fd),\n"
+    "writable(fd), None (never ready), or default, which makes it non-blocking. No case at all blocks\n"
+    "for ever. May park. Any thread (but for descriptors). ChanClosed if the case chosen is a send on a\n"
+    "closed channel; TimeoutError; Cancelled.");
 static PyObject *core_select(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     core_state *st = core_of(module);
     int64_t deadline = RM_FOREVER;
     if (rm_unlikely(kwnames != NULL)) {
         PyObject *name = PyTuple_GET_ITEM(kwnames, 0);
         if (PyTuple_GET_SIZE(kwnames) != 1 || PyUnicode_CompareWithASCIIString(name, "timeout") != 0)
-            return PyErr_Format(PyExc_TypeError, "select: unexpected keyword argument %R (only timeout is known)", name);
+            return PyErr_Format(PyExc_TypeError, "select: unexpected keyword argument %R (only timeout is known)",
+                                name);
         if (core_deadline(args[nargs], "timeout", &deadline)) return NULL;
     }
-    if (nargs > RAMET_SELECT_MAX)
-        return PyErr_Format(PyExc_ValueError, "select: at most %d cases", RAMET_SELECT_MAX);
+    if (nargs > RAMET_SELECT_MAX) return PyErr_Format(PyExc_ValueError, "select: at most %d cases", RAMET_SELECT_MAX);
     selecting s = {.st = st, .n = nargs, .default_at = -1};
     s.g = core_enter(st);
     if (!s.g) return NULL;
@@ -402,9 +411,13 @@ static PyObject *fd_case_of(PyObject *module, PyObject *fd, int kind) {
     return case_new(core_of(module), kind, fd, NULL, n);
 }
 
-PyDoc_STRVAR(readable_doc, "readable(fd, /)\n--\n\nThe select case that is ready when fd (an int or an object with fileno()) can be read.");
+PyDoc_STRVAR(
+    readable_doc,
+    "readable(fd, /)\n--\n\nThe select case that is ready when fd (an int or an object with fileno()) can be read.");
 static PyObject *core_readable(PyObject *module, PyObject *fd) { return fd_case_of(module, fd, CASE_READABLE); }
-PyDoc_STRVAR(writable_doc, "writable(fd, /)\n--\n\nThe select case that is ready when fd (an int or an object with fileno()) can be written.");
+PyDoc_STRVAR(
+    writable_doc,
+    "writable(fd, /)\n--\n\nThe select case that is ready when fd (an int or an object with fileno()) can be written.");
 static PyObject *core_writable(PyObject *module, PyObject *fd) { return fd_case_of(module, fd, CASE_WRITABLE); }
 
 static PyMethodDef functions[] = {

@@ -17,8 +17,8 @@ or the first wait installs what the runtime needs.
 """
 
 import functools as _functools
+from collections.abc import Callable as _Callable
 from typing import Any as _Any
-from typing import Callable as _Callable
 
 from . import _core, _report
 from ._config import configure
@@ -48,8 +48,8 @@ from ._core import (
     stats,
     writable,
 )
-from ._report import dump
 from ._report import default_excepthook as excepthook
+from ._report import dump
 from ._run import maintask, run
 
 __version__ = "0.1.0"

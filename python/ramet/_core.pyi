@@ -1,9 +1,11 @@
 """Types of the C part. Everything public is re-exported by the package."""
 
-from types import GenericAlias
-from _typeshed import ReadableBuffer, WriteableBuffer
+from collections.abc import Callable, Iterator
 from traceback import FrameSummary
-from typing import Any, Callable, Generic, Iterator, ParamSpec, Self, SupportsIndex, TypeVar, final
+from types import GenericAlias
+from typing import Any, Generic, ParamSpec, Self, SupportsIndex, TypeVar, final
+
+from _typeshed import ReadableBuffer, WriteableBuffer
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")

@@ -80,7 +80,9 @@ def _report_doubt() -> None:
 
 
 def _report_left() -> None:
-    print("ramet: at exit, goroutines that did not end within 2 seconds are dropped:\n" + describe_all(), file=sys.stderr)
+    print(
+        "ramet: at exit, goroutines that did not end within 2 seconds are dropped:\n" + describe_all(), file=sys.stderr
+    )
 
 
 def _report_blocked(seconds: float) -> None:

@@ -1,7 +1,8 @@
 """run() and maintask: a program that is made of goroutines."""
 
 import sys
-from typing import Any, Callable, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from . import _core
 

@@ -1,6 +1,7 @@
 """Time, in seconds: sleep, clocks, and Go's constants as multiples of a second."""
 
-from time import monotonic, time as now
+from time import monotonic
+from time import time as now
 
 from ._core import sleep
 

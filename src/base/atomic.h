@@ -20,10 +20,10 @@
 #define rm_fence() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 
 /* Compare and swap: true if *p was `old` and is now `new`. */
-#define rm_cas(p, old, new)                                                                            \
-    __extension__({                                                                                    \
-        __typeof__(*(p)) rm_old_ = (old);                                                              \
-        __atomic_compare_exchange_n(p, &rm_old_, (new), false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);    \
+#define rm_cas(p, old, new)                                                                                            \
+    __extension__({                                                                                                    \
+        __typeof__(*(p)) rm_old_ = (old);                                                                              \
+        __atomic_compare_exchange_n(p, &rm_old_, (new), false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);                    \
     })
 
 rm_inline void rm_pause(void) {

@@ -24,9 +24,9 @@
 
 /* An invariant of ours, never a check of the user's input. On in test builds. */
 #if RM_DEBUG
-#define rm_assert(x)                                                                                   \
-    do {                                                                                               \
-        if (rm_unlikely(!(x))) rm_assert_failed(#x, __FILE__, __LINE__);                               \
+#define rm_assert(x)                                                                                                   \
+    do {                                                                                                               \
+        if (rm_unlikely(!(x))) rm_assert_failed(#x, __FILE__, __LINE__);                                               \
     } while (0)
 #else
 #define rm_assert(x) ((void)sizeof(!(x)))

@@ -25,7 +25,8 @@
 #define RM_POLL_EVENTS 256      /* events harvested by one poll */
 #define RM_POOL_MAX 64          /* default limit of blocking pool threads */
 #define RM_POOL_TTL_NS 10000000000LL /* an idle pool thread ends after this */
-#define RM_SPIN_NS 50000        /* spin of proc and pool before either sleeps, where a CPU is idle; longer
+#define RM_SPIN_NS                                                                                                     \
+    50000        /* spin of proc and pool before either sleeps, where a CPU is idle; longer
                                    than the wake-up of a CPU (25 us on virtual machines): blocking.c */
 #define RM_SYSMON_NS 10000000LL /* sysmon's tick while the proc is busy */
 #define RM_GRACE_NS 2000000000LL /* how long run() waits for cancelled goroutines to end */

@@ -79,10 +79,8 @@ static inline void rm_heap_remove(rm_heap *h, rm_heap_node *node) {
     rm_heap_slot last = h->slots[--h->n];
     node->index = 0;
     if (i == h->n) return;
-    if (i > 0 && last.when < h->slots[(i - 1) / 4].when)
-        rm_heap_up(h, i, last);
-    else
-        rm_heap_down(h, i, last);
+    if (i > 0 && last.when < h->slots[(i - 1) / 4].when) rm_heap_up(h, i, last);
+    else rm_heap_down(h, i, last);
 }
 
 #endif

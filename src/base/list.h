@@ -26,7 +26,7 @@ rm_inline void rm_list_remove(rm_list *n) {
 
 #define rm_list_first(l, type, member) rm_container_of((l)->next, type, member)
 #define rm_list_foreach(it, l) for (rm_list *it = (l)->next; it != (l); it = it->next)
-#define rm_list_foreach_safe(it, l)                                                                    \
+#define rm_list_foreach_safe(it, l)                                                                                    \
     for (rm_list *it = (l)->next, *it##_next = it->next; it != (l); it = it##_next, it##_next = it->next)
 
 #endif

@@ -49,23 +49,23 @@ typedef struct check_test {
 static const char *check_name = "";
 __attribute__((unused)) static ramet_mode check_mode; /* of the runtime that the test runs in */
 
-#define CHECK(cond)                                                                                    \
-    do {                                                                                               \
-        if (!(cond)) {                                                                                 \
-            fprintf(stderr, "\n%s:%d: in %s: failed: %s\n", __FILE__, __LINE__, check_name, #cond);    \
-            abort();                                                                                   \
-        }                                                                                              \
+#define CHECK(cond)                                                                                                    \
+    do {                                                                                                               \
+        if (!(cond)) {                                                                                                 \
+            fprintf(stderr, "\n%s:%d: in %s: failed: %s\n", __FILE__, __LINE__, check_name, #cond);                    \
+            abort();                                                                                                   \
+        }                                                                                                              \
     } while (0)
 
 /* The same for integers, with both sides printed. */
-#define CHECK_EQ(a, b)                                                                                 \
-    do {                                                                                               \
-        long long check_a_ = (long long)(a), check_b_ = (long long)(b);                                \
-        if (check_a_ != check_b_) {                                                                    \
-            fprintf(stderr, "\n%s:%d: in %s: failed: %s == %s: %lld != %lld\n", __FILE__, __LINE__,    \
-                    check_name, #a, #b, check_a_, check_b_);                                           \
-            abort();                                                                                   \
-        }                                                                                              \
+#define CHECK_EQ(a, b)                                                                                                 \
+    do {                                                                                                               \
+        long long check_a_ = (long long)(a), check_b_ = (long long)(b);                                                \
+        if (check_a_ != check_b_) {                                                                                    \
+            fprintf(stderr, "\n%s:%d: in %s: failed: %s == %s: %lld != %lld\n", __FILE__, __LINE__, check_name, #a,    \
+                    #b, check_a_, check_b_);                                                                           \
+            abort();                                                                                                   \
+        }                                                                                                              \
     } while (0)
 
 /* Start a goroutine; wait for one. */
@@ -75,9 +75,7 @@ __attribute__((unused)) static ramet_goroutine check_go(void (*fn)(void *), void
     return g;
 }
 
-__attribute__((unused)) static void check_join(ramet_goroutine g) {
-    CHECK_EQ(ramet_join(g, RAMET_FOREVER), 0);
-}
+__attribute__((unused)) static void check_join(ramet_goroutine g) { CHECK_EQ(ramet_join(g, RAMET_FOREVER), 0); }
 
 /* Let all others run until they wait (for something other than time). */
 __attribute__((unused)) static void check_settle(void) {

@@ -123,8 +123,7 @@ static void first_in_first_out(void) {
 static int at_once, peak;
 static void *count_peak(void *arg) {
     int n = __atomic_add_fetch(&at_once, 1, __ATOMIC_SEQ_CST), p = rm_load(&peak);
-    while (n > p && !__atomic_compare_exchange_n(&peak, &p, n, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
-        ;
+    while (n > p && !__atomic_compare_exchange_n(&peak, &p, n, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
     usleep(20000);
     __atomic_sub_fetch(&at_once, 1, __ATOMIC_SEQ_CST);
     return NULL;
@@ -270,14 +269,20 @@ static void foreign_thread_just_calls(void) {
     CHECK(ok);
 }
 
-static const check_test tests[] = {
-    IN_RUNTIME(returns_result),    IN_RUNTIME(other_thread_without_signals),
-    IN_RUNTIME(others_run_meanwhile), IN_RUNTIME(thousand_at_once),
-    IN_RUNTIME(back_to_back),      PLAIN(first_in_first_out),
-    PLAIN(limit_of_threads),       PLAIN(idle_threads_end),
-    IN_RUNTIME(cancel_while_running), IN_RUNTIME(cancel_before),
-    IN_RUNTIME(deadline_and_drop), IN_RUNTIME(finish_races_cancel),
-    PLAIN(runtime_ends_first),     IN_RUNTIME(foreign_thread_just_calls),
-    {0}};
+static const check_test tests[] = {IN_RUNTIME(returns_result),
+                                   IN_RUNTIME(other_thread_without_signals),
+                                   IN_RUNTIME(others_run_meanwhile),
+                                   IN_RUNTIME(thousand_at_once),
+                                   IN_RUNTIME(back_to_back),
+                                   PLAIN(first_in_first_out),
+                                   PLAIN(limit_of_threads),
+                                   PLAIN(idle_threads_end),
+                                   IN_RUNTIME(cancel_while_running),
+                                   IN_RUNTIME(cancel_before),
+                                   IN_RUNTIME(deadline_and_drop),
+                                   IN_RUNTIME(finish_races_cancel),
+                                   PLAIN(runtime_ends_first),
+                                   IN_RUNTIME(foreign_thread_just_calls),
+                                   {0}};
 
 int main(int argc, char **argv) { return check_main(tests, argc, argv); }

@@ -42,7 +42,16 @@ static int errors; /* calls of the session that failed */
 static bool failed(long e) {
     if (e >= 0) return false;
     switch (-e) {
-    case ENOMEM: case EAGAIN: case EMFILE: case EPIPE: case ECONNRESET: case ECONNREFUSED: case ECONNABORTED: case ECANCELED: errors++; return true;
+    case ENOMEM:
+    case EAGAIN:
+    case EMFILE:
+    case EPIPE:
+    case ECONNRESET:
+    case ECONNREFUSED:
+    case ECONNABORTED:
+    case ECANCELED:
+        errors++;
+        return true;
     }
     fprintf(stderr, "\nfailure %d: not expected: %s\n", fail_at, strerror((int)-e));
     abort();

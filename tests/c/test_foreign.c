@@ -151,8 +151,10 @@ static void select_in_thread(void *arg) {
     ramet_chan **c = arg; /* in, in, out, stop */
     int64_t v = 0, sum = 0, n = 0;
     for (;;) {
-        ramet_case k[] = {{c[0], &v, RAMET_RECV, false}, {c[1], &v, RAMET_RECV, false},
-                          {n ? c[2] : NULL, &sum, RAMET_SEND, false}, {c[3], NULL, RAMET_RECV, false}};
+        ramet_case k[] = {{c[0], &v, RAMET_RECV, false},
+                          {c[1], &v, RAMET_RECV, false},
+                          {n ? c[2] : NULL, &sum, RAMET_SEND, false},
+                          {c[3], NULL, RAMET_RECV, false}};
         int i = ramet_select(k, 4, RAMET_FOREVER);
         CHECK(i >= 0);
         if (i == 3) break;
@@ -242,7 +244,9 @@ static void go_burst(void) {
 }
 
 static int until_cancelled_result;
-static void until_cancelled(void *arg) { until_cancelled_result = ramet_chan_recv(NULL, NULL, RAMET_FOREVER), (void)arg; }
+static void until_cancelled(void *arg) {
+    until_cancelled_result = ramet_chan_recv(NULL, NULL, RAMET_FOREVER), (void)arg;
+}
 
 static void joins_and_cancels(void *arg) {
     ramet_goroutine g = *(ramet_goroutine *)arg;
@@ -376,15 +380,15 @@ static void stress_send(void *arg) {
             break;
         }
         case 1:
-            while ((e = ramet_chan_send(c, &v, ramet_deadline(20 * RAMET_MICROSECOND))) == -ETIMEDOUT)
-                ;
+            while ((e = ramet_chan_send(c, &v, ramet_deadline(20 * RAMET_MICROSECOND))) == -ETIMEDOUT);
             CHECK_EQ(e, 0);
             break;
         case 2:
             if ((e = ramet_chan_send(c, &v, RAMET_POLL)) == -EAGAIN) e = ramet_chan_send(d, &v, RAMET_FOREVER);
             CHECK_EQ(e, 0);
             break;
-        default: CHECK_EQ(ramet_chan_send(c, &v, RAMET_FOREVER), 0);
+        default:
+            CHECK_EQ(ramet_chan_send(c, &v, RAMET_FOREVER), 0);
         }
         p->sent[me->i] += v;
     }

@@ -87,14 +87,12 @@ static void yield_is_round_robin(void) {
 static ramet_chan *ball;
 static void player(void *arg) {
     (void)arg;
-    while (ramet_chan_recv(ball, NULL, RAMET_FOREVER) == 0 && ramet_chan_send(ball, "", RAMET_FOREVER) == 0)
-        ;
+    while (ramet_chan_recv(ball, NULL, RAMET_FOREVER) == 0 && ramet_chan_send(ball, "", RAMET_FOREVER) == 0);
 }
 
 static void server(void *arg) {
     (void)arg;
-    while (ramet_chan_send(ball, "", RAMET_FOREVER) == 0 && ramet_chan_recv(ball, NULL, RAMET_FOREVER) == 0)
-        ;
+    while (ramet_chan_send(ball, "", RAMET_FOREVER) == 0 && ramet_chan_recv(ball, NULL, RAMET_FOREVER) == 0);
 }
 
 static void pair_does_not_starve(void) {
@@ -148,7 +146,8 @@ static void joining(void) {
 static ramet_goroutine joined;
 static int join_results[50];
 static void joiner(void *arg) {
-    join_results[(intptr_t)arg] = ramet_join(joined, (intptr_t)arg % 5 == 4 ? ramet_deadline(RAMET_MILLISECOND) : RAMET_FOREVER);
+    join_results[(intptr_t)arg] =
+        ramet_join(joined, (intptr_t)arg % 5 == 4 ? ramet_deadline(RAMET_MILLISECOND) : RAMET_FOREVER);
 }
 
 static void many_joiners(void) {
@@ -378,12 +377,24 @@ static int deadlocks(void *arg) {
     CHECK_EQ(ramet_set_name(g, "nobody"), 0);
     ramet_case k[] = {{c, &v, RAMET_RECV, false}, {c, &v, RAMET_SEND, false}};
     switch ((intptr_t)arg) {
-    case 0: e = ramet_chan_recv(c, &v, RAMET_FOREVER); break;
-    case 1: e = ramet_chan_send(c, &v, RAMET_FOREVER); break;
-    case 2: e = ramet_select(k, 2, RAMET_FOREVER); break;
-    case 3: e = ramet_select(NULL, 0, RAMET_FOREVER); break;
-    case 4: e = ramet_join(g, RAMET_FOREVER); break;
-    case 5: e = ramet_chan_recv(NULL, NULL, RAMET_FOREVER); break;
+    case 0:
+        e = ramet_chan_recv(c, &v, RAMET_FOREVER);
+        break;
+    case 1:
+        e = ramet_chan_send(c, &v, RAMET_FOREVER);
+        break;
+    case 2:
+        e = ramet_select(k, 2, RAMET_FOREVER);
+        break;
+    case 3:
+        e = ramet_select(NULL, 0, RAMET_FOREVER);
+        break;
+    case 4:
+        e = ramet_join(g, RAMET_FOREVER);
+        break;
+    case 5:
+        e = ramet_chan_recv(NULL, NULL, RAMET_FOREVER);
+        break;
     }
     CHECK_EQ(ramet_sleep(RAMET_MILLISECOND), 0); /* it goes on */
     CHECK_EQ(ramet_chan_free(c), 0);

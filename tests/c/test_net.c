@@ -29,8 +29,7 @@ static const char *address_of(ramet_conn *l) { /* of a TCP listener; good until 
     CHECK_EQ(getsockname(ramet_conn_fd(l), (struct sockaddr *)&sa, &len), 0);
     if (sa.sin6_family == AF_INET)
         snprintf(text, sizeof text, "127.0.0.1:%d", ntohs(((struct sockaddr_in *)&sa)->sin_port));
-    else
-        snprintf(text, sizeof text, "[::1]:%d", ntohs(sa.sin6_port));
+    else snprintf(text, sizeof text, "[::1]:%d", ntohs(sa.sin6_port));
     return text;
 }
 
@@ -296,14 +295,12 @@ static void polling_reads_see_data(void) { /* RAMET_POLL asks the system, whatev
     for (int i = 0; i < 3; i++) {
         CHECK_EQ(ramet_write(e.a, "abc", 3, SOON), 3);
         ssize_t n;
-        while ((n = ramet_read(e.b, buf, sizeof buf, RAMET_POLL)) == -EAGAIN)
-            ;
+        while ((n = ramet_read(e.b, buf, sizeof buf, RAMET_POLL)) == -EAGAIN);
         CHECK_EQ(n, 3);
     }
     CHECK_EQ(ramet_write(e.a, "abc", 3, SOON), 3);
     ssize_t n; /* nor does a deadline that is over hide what is there */
-    while ((n = ramet_read(e.b, buf, sizeof buf, ramet_now() - 1)) == -ETIMEDOUT)
-        ;
+    while ((n = ramet_read(e.b, buf, sizeof buf, ramet_now() - 1)) == -ETIMEDOUT);
     CHECK_EQ(n, 3);
     close_ends(e);
 }
@@ -501,9 +498,18 @@ static void sticky_deadlines(void) {
 /* ---- addresses ---- */
 
 static void bad_addresses(void) {
-    static const char *const bad[] = {"",          "127.0.0.1",   "127.0.0.1:99999", "::1:80",    "[::1]",
-                                      "[::1:80",   "[::1]80",     "a]b:80",          "1.2.3.4:80:80",
-                                      "[1%]:80",   "[::1%nonexistent0]:80", "host:-1"};
+    static const char *const bad[] = {"",
+                                      "127.0.0.1",
+                                      "127.0.0.1:99999",
+                                      "::1:80",
+                                      "[::1]",
+                                      "[::1:80",
+                                      "[::1]80",
+                                      "a]b:80",
+                                      "1.2.3.4:80:80",
+                                      "[1%]:80",
+                                      "[::1%nonexistent0]:80",
+                                      "host:-1"};
     ramet_conn *c;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) CHECK_EQ(ramet_dial("tcp", bad[i], SOON, &c), -EINVAL);
     CHECK_EQ(ramet_dial("udp", "127.0.0.1:80", SOON, &c), -EINVAL);
@@ -751,36 +757,35 @@ static void outside_a_runtime(void) {
     CHECK_EQ(ramet_fd_wait(0, RAMET_READABLE, SOON), -EPERM);
 }
 
-static const check_test tests[] = {
-    IN_RUNTIME(thousand_connections),
-    IN_RUNTIME(one_read_one_write_a_request),
-    IN_RUNTIME(data_and_end_together),
-    IN_RUNTIME(data_and_end_registered),
-    IN_RUNTIME(end_after_data),
-    IN_RUNTIME(reset_by_peer),
-    IN_RUNTIME(urgent_data_stops_a_read_short),
-    IN_RUNTIME(every_chunk_size),
-    IN_RUNTIME(polling_reads_see_data),
-    IN_RUNTIME(close_wakes_reader_and_writer),
-    IN_RUNTIME(close_wakes_accepters),
-    IN_RUNTIME(two_accepters_one_edge),
-    IN_RUNTIME(cancel_a_read),
-    IN_RUNTIME(slow_reader_blocks_its_writer_only),
-    IN_RUNTIME(writes_do_not_mix),
-    IN_RUNTIME(nothing_to_write),
-    IN_RUNTIME(deadlines_of_a_call),
-    IN_RUNTIME(sticky_deadlines),
-    IN_RUNTIME(bad_addresses),
-    IN_RUNTIME(good_addresses),
-    IN_RUNTIME(names_and_refusals),
-    IN_RUNTIME(cancel_a_look_up),
-    IN_RUNTIME(dial_deadline),
-    IN_RUNTIME(connect_step_by_step),
-    IN_RUNTIME(other_calls),
-    IN_RUNTIME(pipes_too),
-    IN_RUNTIME(no_descriptors_left),
-    PLAIN(outlives_a_runtime),
-    PLAIN(outside_a_runtime),
-    {0}};
+static const check_test tests[] = {IN_RUNTIME(thousand_connections),
+                                   IN_RUNTIME(one_read_one_write_a_request),
+                                   IN_RUNTIME(data_and_end_together),
+                                   IN_RUNTIME(data_and_end_registered),
+                                   IN_RUNTIME(end_after_data),
+                                   IN_RUNTIME(reset_by_peer),
+                                   IN_RUNTIME(urgent_data_stops_a_read_short),
+                                   IN_RUNTIME(every_chunk_size),
+                                   IN_RUNTIME(polling_reads_see_data),
+                                   IN_RUNTIME(close_wakes_reader_and_writer),
+                                   IN_RUNTIME(close_wakes_accepters),
+                                   IN_RUNTIME(two_accepters_one_edge),
+                                   IN_RUNTIME(cancel_a_read),
+                                   IN_RUNTIME(slow_reader_blocks_its_writer_only),
+                                   IN_RUNTIME(writes_do_not_mix),
+                                   IN_RUNTIME(nothing_to_write),
+                                   IN_RUNTIME(deadlines_of_a_call),
+                                   IN_RUNTIME(sticky_deadlines),
+                                   IN_RUNTIME(bad_addresses),
+                                   IN_RUNTIME(good_addresses),
+                                   IN_RUNTIME(names_and_refusals),
+                                   IN_RUNTIME(cancel_a_look_up),
+                                   IN_RUNTIME(dial_deadline),
+                                   IN_RUNTIME(connect_step_by_step),
+                                   IN_RUNTIME(other_calls),
+                                   IN_RUNTIME(pipes_too),
+                                   IN_RUNTIME(no_descriptors_left),
+                                   PLAIN(outlives_a_runtime),
+                                   PLAIN(outside_a_runtime),
+                                   {0}};
 
 int main(int argc, char **argv) { return check_main(tests, argc, argv); }

@@ -108,14 +108,12 @@ static void hang_up_is_readable(void) {
 
 static void fill(int fd) {
     static char junk[65536];
-    while (write(fd, junk, sizeof junk) > 0)
-        ;
+    while (write(fd, junk, sizeof junk) > 0);
     CHECK_EQ(errno, EAGAIN);
 }
 static void drain(int fd) {
     static char junk[65536];
-    while (read(fd, junk, sizeof junk) > 0)
-        ;
+    while (read(fd, junk, sizeof junk) > 0);
 }
 
 static void several_on_one(void) { /* readers and writers of one number share a registration */
@@ -617,28 +615,27 @@ static void deadlock_accounting(void) {
         CHECK_EQ(ramet_run(waits_for_fd, NULL, &(ramet_options){.mode = (ramet_mode)mode, .quiet = true}), -EDEADLK);
 }
 
-static const check_test tests[] = {
-    IN_RUNTIME(ready_at_once),
-    IN_RUNTIME(errors_at_once),
-    IN_RUNTIME(wait_and_deadline),
-    IN_RUNTIME(hang_up_is_readable),
-    IN_RUNTIME(several_on_one),
-    IN_RUNTIME(cancel_a_wait),
-    IN_RUNTIME(closed_while_waited_for),
-    IN_RUNTIME(closing_told),
-    IN_RUNTIME(number_used_again),
-    IN_RUNTIME(number_used_again_file_lives),
-    IN_RUNTIME(watches),
-    IN_RUNTIME(pd_edges),
-    IN_RUNTIME(pd_close_wakes),
-    IN_RUNTIME(stale_event_is_dropped),
-    IN_RUNTIME(both_ours_and_the_users),
-    IN_RUNTIME(no_wake_up_is_lost),
-    IN_RUNTIME(no_wake_up_is_lost_in_step),
-    IN_RUNTIME(signals_do_not_disturb),
-    IN_RUNTIME(no_signal_is_slept_over),
-    IN_RUNTIME(fork_in_a_goroutine),
-    PLAIN(deadlock_accounting),
-    {0}};
+static const check_test tests[] = {IN_RUNTIME(ready_at_once),
+                                   IN_RUNTIME(errors_at_once),
+                                   IN_RUNTIME(wait_and_deadline),
+                                   IN_RUNTIME(hang_up_is_readable),
+                                   IN_RUNTIME(several_on_one),
+                                   IN_RUNTIME(cancel_a_wait),
+                                   IN_RUNTIME(closed_while_waited_for),
+                                   IN_RUNTIME(closing_told),
+                                   IN_RUNTIME(number_used_again),
+                                   IN_RUNTIME(number_used_again_file_lives),
+                                   IN_RUNTIME(watches),
+                                   IN_RUNTIME(pd_edges),
+                                   IN_RUNTIME(pd_close_wakes),
+                                   IN_RUNTIME(stale_event_is_dropped),
+                                   IN_RUNTIME(both_ours_and_the_users),
+                                   IN_RUNTIME(no_wake_up_is_lost),
+                                   IN_RUNTIME(no_wake_up_is_lost_in_step),
+                                   IN_RUNTIME(signals_do_not_disturb),
+                                   IN_RUNTIME(no_signal_is_slept_over),
+                                   IN_RUNTIME(fork_in_a_goroutine),
+                                   PLAIN(deadlock_accounting),
+                                   {0}};
 
 int main(int argc, char **argv) { return check_main(tests, argc, argv); }

@@ -97,7 +97,10 @@ static void ready_peer(void) {
 static void default_case(void) {
     ramet_chan *a = make(0), *b = make(1);
     int v = 4;
-    ramet_case k[] = {{a, &v, RAMET_RECV, false}, {a, &v, RAMET_SEND, false}, {b, &v, RAMET_RECV, false}, {NULL, &v, RAMET_SEND, false}};
+    ramet_case k[] = {{a, &v, RAMET_RECV, false},
+                      {a, &v, RAMET_SEND, false},
+                      {b, &v, RAMET_RECV, false},
+                      {NULL, &v, RAMET_SEND, false}};
     CHECK_EQ(ramet_select(k, 4, RAMET_POLL), -EAGAIN);
     CHECK_EQ(v, 4);
     CHECK_EQ(ramet_select(k, 0, RAMET_POLL), -EAGAIN);
@@ -273,7 +276,8 @@ static void most_cases(void) { /* as many as there may be, one of them not nil *
 static void duplicates(void) {
     ramet_chan *a = make(0);
     int got[3], out = 55, seen[3] = {0};
-    ramet_case k[] = {{a, &got[0], RAMET_RECV, false}, {a, &got[1], RAMET_RECV, false}, {a, &got[2], RAMET_RECV, false}};
+    ramet_case k[] = {
+        {a, &got[0], RAMET_RECV, false}, {a, &got[1], RAMET_RECV, false}, {a, &got[2], RAMET_RECV, false}};
     for (int i = 0; i < 300; i++) {
         chooser c;
         got[0] = got[1] = got[2] = -1;

@@ -19,10 +19,8 @@ static void nothing(void *arg) { (void)arg; }
 static int __attribute__((noinline)) use(int bytes, int seed) {
     volatile char piece[1024];
     for (int i = 0; i < 1024; i++) piece[i] = (char)(seed + i);
-    if (bytes > 1024)
-        seed += use(bytes - 1024, seed + 1) & 0;
-    else
-        CHECK_EQ(ramet_yield(), 0);
+    if (bytes > 1024) seed += use(bytes - 1024, seed + 1) & 0;
+    else CHECK_EQ(ramet_yield(), 0);
     for (int i = 0; i < 1024; i++) CHECK_EQ(piece[i], (char)(seed + i));
     return piece[5];
 }
@@ -42,8 +40,10 @@ static int uses_in_five(void *bytes) {
 }
 
 static void size_bounds(void) {
-    static const struct { size_t asked; int usable; } sizes[] = {
-        {1, 5}, {16 << 10, 5}, {(16 << 10) + 1, 16}, {0, 40}, {100000, 100}, {1 << 20, 800}, {64 << 20, 4000}};
+    static const struct {
+        size_t asked;
+        int usable;
+    } sizes[] = {{1, 5}, {16 << 10, 5}, {(16 << 10) + 1, 16}, {0, 40}, {100000, 100}, {1 << 20, 800}, {64 << 20, 4000}};
 #if defined(CHECK_ASAN) || defined(CHECK_TSAN)
     int part = 4; /* frames are larger there */
 #else
@@ -189,7 +189,8 @@ static void slabs(void) {
             CHECK(g[i]);
             char *top = rm_stack_top(g[i]);
             CHECK(((uintptr_t)top & 63) == 0 && top > g[i]->lo + 50000 && top < g[i]->lo + 65536);
-            for (int k = 0; k < i; k++) CHECK(g[k] != g[i] && (g[k]->lo > g[i]->lo ? g[k]->lo - g[i]->lo : g[i]->lo - g[k]->lo) >= 65536);
+            for (int k = 0; k < i; k++)
+                CHECK(g[k] != g[i] && (g[k]->lo > g[i]->lo ? g[k]->lo - g[i]->lo : g[i]->lo - g[k]->lo) >= 65536);
             CHECK(rm_stack_in_guard(&s, g[i], g[i]->lo - 1));
             CHECK(rm_stack_in_guard(&s, g[i], g[i]->lo - 4096));
             CHECK(!rm_stack_in_guard(&s, g[i], g[i]->lo - 4097));

@@ -20,10 +20,7 @@ static void on_hog(rm_rt *rt, int64_t ns, bool oncpu) { /* on sysmon's thread */
     rm_store_rel(&hog.calls, hog.calls + 1);
 }
 
-static void burn(int64_t ns) {
-    for (int64_t until = ramet_deadline(ns); ramet_now() < until;)
-        ;
-}
+static void burn(int64_t ns) { for (int64_t until = ramet_deadline(ns); ramet_now() < until;); }
 
 static void watch_hogs(rm_rt *rt) {
     ramet_yield();
@@ -33,7 +30,7 @@ static void watch_hogs(rm_rt *rt) {
 }
 
 /* On a loaded machine sysmon, or we, may not get a CPU in time: try again. */
-#define WITHIN_TRIES(what)                                                                             \
+#define WITHIN_TRIES(what)                                                                                             \
     for (int tries = 0; !(what); tries++) CHECK(tries < 20)
 
 static bool burning_is_told(void) {
@@ -123,8 +120,8 @@ static void trims_free_stacks(void) {
     rm_sysmon_trim_ns = usual;
 }
 
-static const check_test tests[] = {IN_RUNTIME(hogs_are_told),       IN_RUNTIME(woken_from_deep_sleep),
+static const check_test tests[] = {IN_RUNTIME(hogs_are_told),          IN_RUNTIME(woken_from_deep_sleep),
                                    IN_RUNTIME(keeps_the_coarse_clock), IN_RUNTIME(asks_for_attention),
-                                   PLAIN(trims_free_stacks),        {0}};
+                                   PLAIN(trims_free_stacks),           {0}};
 
 int main(int argc, char **argv) { return check_main(tests, argc, argv); }

@@ -118,10 +118,19 @@ assert all(g.state == "chan receive" for g in others)
 
 @pytest.mark.parametrize(
     ("end", "status"),
-    [("return 5", 0), ("sys.exit(6)", 6), ("os._exit(7)", 7), ("sys.exit()", 0), ("sys.exit('text')", 1), ("raise SystemExit(8)", 8)],
+    [
+        ("return 5", 0),
+        ("sys.exit(6)", 6),
+        ("os._exit(7)", 7),
+        ("sys.exit()", 0),
+        ("sys.exit('text')", 1),
+        ("raise SystemExit(8)", 8),
+    ],
 )
 def test_how_a_goroutines_child_ends(end, status):
-    ended = run_py(BEGIN + f"""
+    ended = run_py(
+        BEGIN
+        + f"""
 def f():
     pid = os.fork()
     if pid == 0:
@@ -129,20 +138,24 @@ def f():
     return wait(pid)
 print(go(f).join(20))
 print("once")
-""")
+"""
+    )
     assert ended.out == f"{status}\nonce\n", str(ended)
     assert ended.err == ("text\n" if "text" in end else ""), str(ended)
 
 
 def test_a_goroutines_child_that_fails():
-    ended = run_py(BEGIN + """
+    ended = run_py(
+        BEGIN
+        + """
 def f():
     pid = os.fork()
     if pid == 0:
         raise ValueError("in the child")
     return wait(pid)
 print(go(f).join(20))
-""")
+"""
+    )
     assert ended.out == "1\n" and "in the child" in ended.err, str(ended)
 
 

@@ -702,7 +702,9 @@ def test_default_excepthook(capsys):
     assert "ValueError: ('lost', 42)" in err and "in fail" in err and "Traceback" in err
 
 
-@pytest.mark.xfail(strict=True, reason="API.md: headed by its name and birthplace; go() does not record where it was called")
+@pytest.mark.xfail(
+    strict=True, reason="API.md: headed by its name and birthplace; go() does not record where it was called"
+)
 def test_default_excepthook_says_where_it_was_born(capsys):
     def birthplace():
         go(fail)
@@ -714,7 +716,7 @@ def test_default_excepthook_says_where_it_was_born(capsys):
 
 
 def test_excepthook_kills_nobody(hooked):
-    gs = [go(lambda i=i: (fail() if i % 2 else i)) for i in range(10)]
+    gs = [go(lambda i=i: fail() if i % 2 else i) for i in range(10)]
     for g in gs:
         parked(g, state="done")
     assert [g.join() for g in gs[::2]] == [0, 2, 4, 6, 8]

@@ -33,7 +33,8 @@ def test_exceptions(exc):
 
 
 @pytest.mark.parametrize(
-    ("args", "kwargs", "names"), [((5,), {}, "main"), (("x", 1), {}, "main"), ((), {"x": 1}, "run"), ((None, 1), {}, "run")]
+    ("args", "kwargs", "names"),
+    [((5,), {}, "main"), (("x", 1), {}, "main"), ((), {"x": 1}, "run"), ((None, 1), {}, "run")],
 )
 def test_wrong_arguments(args, kwargs, names):
     with pytest.raises(TypeError, match=names):

@@ -274,7 +274,9 @@ def test_wakeup_fd_of_the_user_is_kept():
 # ---- whole programs ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wait", ["Chan().recv()", "sleep(100)", "run()", "go(sleep, 100).join()", "select()", "run(sleep, 100)"])
+@pytest.mark.parametrize(
+    "wait", ["Chan().recv()", "sleep(100)", "run()", "go(sleep, 100).join()", "select()", "run(sleep, 100)"]
+)
 def test_uncaught_sigint_ends_the_program(wait):
     code = f"""
 import ramet

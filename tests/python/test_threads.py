@@ -268,7 +268,10 @@ def test_dump_and_state_from_a_thread(capsys):
     c = Chan(name="seen")
     g = go(c.recv)
     parked(g)
-    assert Thread(lambda: (g.state, g.done(), g.name, g.id, [f.name for f in g.stack()])).end()[:2] == ("chan receive", False)
+    assert Thread(lambda: (g.state, g.done(), g.name, g.id, [f.name for f in g.stack()])).end()[:2] == (
+        "chan receive",
+        False,
+    )
     Thread(ramet.dump).end()
     assert "seen" in capsys.readouterr().err
     c.send(1)

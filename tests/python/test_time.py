@@ -46,7 +46,9 @@ def test_zero_or_less_yields(d):
     assert log == [1] and g.done()
 
 
-@pytest.mark.parametrize(("d", "error"), [("1", TypeError), (None, TypeError), ([], TypeError), (float("nan"), ValueError)])
+@pytest.mark.parametrize(
+    ("d", "error"), [("1", TypeError), (None, TypeError), ([], TypeError), (float("nan"), ValueError)]
+)
 def test_wrong_durations(d, error):
     with pytest.raises(error, match=r"\bd\b"):
         sleep(d)
