@@ -223,15 +223,16 @@ static int (*old_input_hook)(void);
  * instead: send it once more, when the prompt waits again. */
 static int64_t interrupted_at; /* when we asked for that; 0: not under way */
 
-static void interrupt_soon(void) {
-    static timer_t timer;
-    static bool made;
+static timer_t interrupter;
+static bool have_interrupter;
+
+static void interrupt_after(int64_t ns) { /* 0: not at all */
     struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGINT};
-    if (!made && timer_create(CLOCK_MONOTONIC, &ev, &timer)) return;
-    made = true;
-    struct itimerspec when = {.it_value.tv_nsec = 50 * RAMET_MILLISECOND};
-    timer_settime(timer, 0, &when, NULL);
-    interrupted_at = rm_now();
+    if (!have_interrupter && (!ns || timer_create(CLOCK_MONOTONIC, &ev, &interrupter))) return;
+    have_interrupter = true;
+    struct itimerspec when = {.it_value.tv_nsec = ns};
+    timer_settime(interrupter, 0, &when, NULL);
+    interrupted_at = ns ? rm_now() : 0;
 }
 
 /* Called while the prompt waits for a key, with or without the GIL: run goroutines until there is one. */
@@ -240,10 +241,10 @@ static int input_hook(void) {
     if (old_input_hook) old_input_hook();
     if (!st || !st->rt || st->closed || st->hosted || st->rt->p.cur != st->rt->main_g) return 0;
     if (signals_tripped()) { /* the prompt was interrupted, and looks after the hook; unless it was not waiting then */
-        if (interrupted_at && rm_now() - interrupted_at > 150 * RAMET_MILLISECOND) interrupt_soon();
+        if (interrupted_at && rm_now() - interrupted_at > RAMET_SECOND) interrupt_after(50 * RAMET_MILLISECOND);
         return 0;
     }
-    interrupted_at = 0;
+    if (interrupted_at) interrupt_after(0);
     bool held = PyGILState_Check();
     if (!held) PyEval_RestoreThread(st->tstate);
     rm_g *g = st->rt->main_g;
@@ -251,7 +252,7 @@ static int input_hook(void) {
         int e = rm_fd_wait(st->rt, g, 0, RAMET_READABLE, RM_FOREVER);
         if (e == -EINTR) {
             core_raise(st, g, e);
-            if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) interrupt_soon();
+            if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) interrupt_after(50 * RAMET_MILLISECOND);
             else PyErr_WriteUnraisable(NULL);
             PyErr_Clear();
         }
@@ -424,6 +425,7 @@ PyObject *host_shutdown(core_state *st) {
     if (repl_state == st) {
         if (PyOS_InputHook == input_hook) PyOS_InputHook = old_input_hook;
         repl_state = NULL;
+        interrupt_after(0);
     }
     if (st->hosted) {
         st->stopping = true;

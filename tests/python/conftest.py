@@ -4,6 +4,8 @@ import os
 import time
 
 import pytest
+import ramet
+from ramet import _core
 
 
 def pytest_configure(config):
@@ -22,9 +24,6 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def nothing_left():
     """Whatever a test starts has ended when it ends."""
-    import ramet
-    from ramet import _core
-
     before = ramet.num_goroutines()
     yield
     end = time.monotonic() + 5
