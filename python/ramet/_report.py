@@ -47,7 +47,10 @@ def describe_all(main: tuple[_core.Goroutine, _Info, _Frames] | None = None) -> 
 
 
 def dump(file: TextIO | None = None) -> None:
-    """Write every goroutine to `file` (default stderr): number, name, state, object, age, stack. Never parks. Any thread."""
+    """Write every goroutine to `file` (default stderr): number, name, state, object, age, stack.
+
+    Never parks. Any thread.
+    """
     print(describe_all(), file=sys.stderr if file is None else file)
 
 

@@ -458,7 +458,7 @@ def test_send_exception_is_raised_in_the_receiver(receive, waits):
 def test_send_exception_to_one_that_waits():
     c = Chan()
     g = go(c.recv)
-    h = go(lambda: [v for v in c])
+    h = go(lambda: list(c))
     k = go(select, c.if_recv(), Chan())
     parked(g, h, k)
     for x in (g, h, k):

@@ -8,7 +8,7 @@ def test_import_changes_nothing():
 import ctypes, gc, os, signal, sys, threading, atexit, warnings
 def state():
     hook = ctypes.c_void_p.in_dll(ctypes.pythonapi, "PyOS_InputHook").value
-    masks = [l for l in open("/proc/self/status") if l.startswith("Sig")]
+    masks = [l for l in open("/proc/self/status") if l.startswith(("SigBlk", "SigIgn", "SigCgt"))]
     return dict(
         threads=len(os.listdir("/proc/self/task")),
         active=threading.active_count(),

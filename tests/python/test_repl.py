@@ -72,4 +72,4 @@ def test_ctrl_c_at_the_prompt_while_goroutines_wait():
     repl.read(b"KeyboardInterrupt")
     repl.type("c.send(7); g.join() * 6")
     repl.read(b"42")
-    assert repl.close() in (1, 3)  # 3.13.0's own line editor makes it 1
+    assert repl.close() in (1, 3, -2)  # -2: plain 3.14 ends so after any Ctrl-C at its prompt
