@@ -80,7 +80,7 @@ typedef struct rm_hooks {
     /* A foreign thread's block was interrupted by a signal; owner lock held: 0 to go on, -EINTR to give up. */
     int (*block_signals)(rm_rt *rt);
     /* Nothing in the runtime can wake anything. Return 0 to have main's wait return -EDEADLK, or how
-     * many ns to wait before asking again (RM_FOREVER: not again). Default: deadlock.c's report, then 0. */
+     * many ns to wait before asking again (RM_FOREVER: not again). NULL: as 0. */
     int64_t (*deadlock)(rm_rt *rt);
     /* A stack overflow of g at addr, in a SIGSEGV handler: true if it was dealt with. Async-signal-safe. */
     bool (*overflow)(rm_rt *rt, rm_g *g, void *addr);

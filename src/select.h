@@ -11,7 +11,7 @@ typedef struct rm_case {
     bool ok;
 } rm_case;
 
-/* As ramet_select. `scratch` has room for n sudogs, or is NULL (small n: the stack; else malloc). */
+/* As ramet_select. */
 int rm_select(rm_g *g, rm_case *cases, int n, int64_t deadline);
 
 #endif

@@ -38,18 +38,7 @@ static void work(rm_job *job) {
     }
     PyEval_RestoreThread(ts);
     PyObject *r = PyObject_Call(j->fn, j->args, j->kwargs), *exc = NULL;
-    if (!r) {
-#if PY_VERSION_HEX >= 0x030c0000
-        exc = PyErr_GetRaisedException();
-#else
-        PyObject *t, *tb;
-        PyErr_Fetch(&t, &exc, &tb);
-        PyErr_NormalizeException(&t, &exc, &tb);
-        if (tb) PyException_SetTraceback(exc, tb);
-        Py_XDECREF(t);
-        Py_XDECREF(tb);
-#endif
-    }
+    if (!r) exc = core_take_exception();
     Py_CLEAR(j->fn);
     Py_CLEAR(j->args);
     Py_CLEAR(j->kwargs);
@@ -115,20 +104,9 @@ static PyObject *core_blocking(PyObject *module, PyObject *const *args, Py_ssize
         PyObject *r = j->finished ? j->result : NULL, *exc = j->finished ? j->exc : NULL;
         j->abandoned = true;
         j->g = NULL;
-        core_raise(st, g, e);
-#if PY_VERSION_HEX >= 0x030c0000
-        PyObject *raised = PyErr_GetRaisedException();
         Py_XDECREF(r);
         Py_XDECREF(exc);
-        PyErr_SetRaisedException(raised);
-#else
-        PyObject *t, *v, *tb;
-        PyErr_Fetch(&t, &v, &tb);
-        Py_XDECREF(r);
-        Py_XDECREF(exc);
-        PyErr_Restore(t, v, tb);
-#endif
-        return NULL;
+        return core_raise(st, g, e);
     }
     PyObject *r = j->result, *exc = j->exc;
     free(j);

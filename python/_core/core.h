@@ -115,6 +115,10 @@ rm_inline rm_g *core_enter_goroutine(core_state *st, const char *what) {
 /* Set the exception for a negative errno of the core; returns NULL. `g`: the caller. */
 PyObject *core_raise(core_state *st, rm_g *g, int code);
 
+/* The exception that is set, as one object, none being set then; NULL if there is none. And the way back (stolen). */
+PyObject *core_take_exception(void);
+void core_put_exception(PyObject *exc);
+
 /* timeout argument (None, seconds) -> deadline. -1 with an exception that names `arg`. */
 int core_deadline(PyObject *timeout, const char *arg, int64_t *deadline);
 /* seconds -> ns, saturating; negative stays negative. -1 with an exception. */

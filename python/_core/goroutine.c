@@ -65,16 +65,9 @@ static int goroutine_clear(py_goroutine *self) {
 static void goroutine_finalize(py_goroutine *self) {
     if (self->status != GO_RAISED || self->collected || !self->outcome) return;
     self->collected = true;
-#if PY_VERSION_HEX >= 0x030c0000
-    PyObject *saved = PyErr_GetRaisedException();
+    PyObject *saved = core_take_exception();
     core_call_excepthook(self->st, (PyObject *)self, self->outcome);
-    PyErr_SetRaisedException(saved);
-#else
-    PyObject *t, *v, *tb;
-    PyErr_Fetch(&t, &v, &tb);
-    core_call_excepthook(self->st, (PyObject *)self, self->outcome);
-    PyErr_Restore(t, v, tb);
-#endif
+    core_put_exception(saved);
 }
 
 static void goroutine_dealloc(py_goroutine *self) {
@@ -133,28 +126,13 @@ static PyObject *goroutine_repr(py_goroutine *self) {
 
 /* ------------------------------------------------------------------ its end ---- */
 
-/* The exception that is set, as one normalised object; none is set any more. */
-static PyObject *take_exception(void) {
-#if PY_VERSION_HEX >= 0x030c0000
-    return PyErr_GetRaisedException();
-#else
-    PyObject *t, *v, *tb;
-    PyErr_Fetch(&t, &v, &tb);
-    PyErr_NormalizeException(&t, &v, &tb);
-    if (tb) PyException_SetTraceback(v, tb);
-    Py_XDECREF(t);
-    Py_XDECREF(tb);
-    return v;
-#endif
-}
-
 /* Record how g ended (result stolen; NULL: the exception that is set), and tell who is to know. The status. */
 static int finish(core_state *st, rm_g *g, PyObject *result) {
     py_goroutine *handle = (py_goroutine *)g->embed.handle;
     Py_XINCREF(handle); /* it may die of its own while we are at it */
     int status = GO_RETURNED;
     if (rm_unlikely(!result)) {
-        result = take_exception();
+        result = core_take_exception();
         if (PyErr_GivenExceptionMatches(result, st->Cancelled)) {
             status = GO_CANCELLED;
         } else {

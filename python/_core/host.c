@@ -49,20 +49,6 @@ static bool signals_tripped(void) {
 #endif
 }
 
-static PyObject *current_exception(void) {
-#if PY_VERSION_HEX >= 0x030c0000
-    return PyErr_GetRaisedException();
-#else
-    PyObject *t, *v, *tb;
-    PyErr_Fetch(&t, &v, &tb);
-    PyErr_NormalizeException(&t, &v, &tb);
-    if (tb) PyException_SetTraceback(v, tb);
-    Py_XDECREF(t);
-    Py_XDECREF(tb);
-    return v;
-#endif
-}
-
 void core_raise_in_main(core_state *st, PyObject *exc) {
     rm_g *main = st->rt->main_g;
     Py_XSETREF(st->main_exc, exc);
@@ -73,7 +59,7 @@ static void signal_entry(void *arg) {
     rm_g *g = arg;
     core_state *st = g->p->rt->embedder;
     rm_pystate_begin(&g->embed.py, st->tstate);
-    if (PyErr_CheckSignals() < 0) core_raise_in_main(st, current_exception());
+    if (PyErr_CheckSignals() < 0) core_raise_in_main(st, core_take_exception());
     rm_pystate_end(&g->embed.py, st->tstate);
 }
 

@@ -33,6 +33,31 @@ rm_g *core_enter_main_too(core_state *st, const char *what) {
 
 /* ------------------------------------------------------------------ errors ---- */
 
+PyObject *core_take_exception(void) {
+#if PY_VERSION_HEX >= 0x030c0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *t, *v, *tb;
+    PyErr_Fetch(&t, &v, &tb);
+    PyErr_NormalizeException(&t, &v, &tb);
+    if (tb) PyException_SetTraceback(v, tb);
+    Py_XDECREF(t);
+    Py_XDECREF(tb);
+    return v;
+#endif
+}
+
+void core_put_exception(PyObject *exc) {
+#if PY_VERSION_HEX >= 0x030c0000
+    PyErr_SetRaisedException(exc);
+#else
+    if (exc)
+        PyErr_Restore(Py_NewRef(Py_TYPE(exc)), exc, PyException_GetTraceback(exc));
+    else
+        PyErr_Clear();
+#endif
+}
+
 static PyObject *raise_deadlock(core_state *st, rm_g *g) {
     PyObject *main = goroutine_as_waiting(st, g); /* g is running again, but the report is of its wait */
     PyObject *text = main ? PyObject_CallMethod(st->module, "_deadlock_text", "(O)", main) : NULL;

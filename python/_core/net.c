@@ -88,21 +88,12 @@ static void close_now(py_conn *self) {
 
 static void conn_finalize(py_conn *self) {
     if (!self->c || self->c->fd < 0) return;
-#if PY_VERSION_HEX >= 0x030c0000
-    PyObject *saved = PyErr_GetRaisedException();
-#else
-    PyObject *t, *v, *tb;
-    PyErr_Fetch(&t, &v, &tb);
-#endif
+    PyObject *saved = core_take_exception();
     if (PyErr_ResourceWarning((PyObject *)self, 1, "unclosed %R", self) &&
         PyErr_ExceptionMatches(PyExc_Warning)) /* a warning made an error */
         PyErr_WriteUnraisable((PyObject *)self);
     close_now(self);
-#if PY_VERSION_HEX >= 0x030c0000
-    PyErr_SetRaisedException(saved);
-#else
-    PyErr_Restore(t, v, tb);
-#endif
+    core_put_exception(saved);
 }
 
 static void conn_dealloc(py_conn *self) {
