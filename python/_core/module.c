@@ -51,10 +51,8 @@ void core_put_exception(PyObject *exc) {
 #if PY_VERSION_HEX >= 0x030c0000
     PyErr_SetRaisedException(exc);
 #else
-    if (exc)
-        PyErr_Restore(Py_NewRef(Py_TYPE(exc)), exc, PyException_GetTraceback(exc));
-    else
-        PyErr_Clear();
+    if (exc) PyErr_Restore(Py_NewRef(Py_TYPE(exc)), exc, PyException_GetTraceback(exc));
+    else PyErr_Clear();
 #endif
 }
 
