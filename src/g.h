@@ -153,12 +153,14 @@ rm_inline void rm_waitq_push(rm_waitq *q, rm_sudog *s) {
     s->queued = true;
 }
 
+/* Off the queue, under its lock. `queued` last: a select looks at it without the lock, and once it is false the
+ * sudog and its G may be gone. */
 rm_inline void rm_waitq_remove(rm_waitq *q, rm_sudog *s) {
     if (s->prev) s->prev->next = s->next;
     else q->first = s->next;
     if (s->next) s->next->prev = s->prev;
     else q->last = s->prev;
-    s->queued = false;
+    rm_store_rel(&s->queued, false);
 }
 
 /* Decide to wait: from here on a waker may claim g. */
@@ -176,13 +178,15 @@ rm_inline bool rm_claim(rm_g *g) {
     return true;
 }
 
-/* Take the first waiter that can still be claimed off the queue. */
+/* Take the first waiter that can still be claimed off the queue. Claimed first: one that cannot be may return from
+ * its wait as soon as it sees itself off the queue, and its G wait for something else. */
 rm_inline rm_sudog *rm_waitq_claim(rm_waitq *q) {
     for (;;) {
         rm_sudog *s = q->first;
         if (!s) return NULL;
+        bool claimed = rm_claim(s->g);
         rm_waitq_remove(q, s);
-        if (rm_likely(rm_claim(s->g))) return s;
+        if (rm_likely(claimed)) return s;
     }
 }
 

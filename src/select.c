@@ -7,7 +7,7 @@
  *    (that decides between duplicates of a channel), and park.
  * 3. The waker that claims us names the winning sudog; the others are taken off their queues, O(1) each.
  *
- * A waker that finds our sudog and cannot claim us leaves its own value alone: exactly one case runs.
+ * A waker that finds our sudog and cannot claim us takes it off and leaves its own value alone: exactly one case runs.
  * The same channel may stand in several cases and both directions; we never meet ourselves, because we
  * look before we stand in any queue. */
 #include "select.h"
@@ -101,10 +101,10 @@ static int select_blocking(rm_g *g, rm_case *cases, int n, int64_t deadline, rm_
     if (rm_locked()) {
         rm_g *woken = NULL;
         lock_all(locks, cases, n);
-        int i = choose(cases, n, rand, false);
-        if (i >= 0) {
+        int i;
+        while ((i = choose(cases, n, rand, false)) >= 0) {
             int e = run_case(&cases[i], i, &woken);
-            rm_assert(e != -EAGAIN);
+            if (e == -EAGAIN) continue; /* a waiter's time ran out just now, which takes no lock; it is off the queue */
             unlock_all(g, locks);
             if (woken) rm_ready(woken);
             return e;
@@ -136,7 +136,7 @@ static int select_blocking(rm_g *g, rm_case *cases, int n, int64_t deadline, rm_
     for (int k = 0; k < m; k++) {
         rm_sudog *s = &sudogs[k];
         rm_case *c = &cases[s->index];
-        if (!rm_load(&s->queued)) continue; /* taken off by the waker, and the channel perhaps freed since */
+        if (!rm_load_acq(&s->queued)) continue; /* taken off by the waker, and the channel perhaps freed since */
         rm_lock_take(&c->chan->lock);
         if (s->queued) rm_waitq_remove(c->dir == RAMET_SEND ? &c->chan->sendq : &c->chan->recvq, s);
         rm_lock_drop(&c->chan->lock);
