@@ -170,7 +170,7 @@ static rm_noinline int park_until(rm_p *p, rm_g *g, int64_t deadline, rm_unlockf
     park_timer pt;
     pt.g = g;
     rm_timer_init(&pt.t, park_expired);
-    if (rm_unlikely(rm_timer_start(&p->timers, &pt.t, deadline, 0))) {
+    if (rm_unlikely(rm_timer_start(&p->timers, &pt.t, g->since, deadline, 0))) {
         if (rm_claim(g)) g->wake_code = -ENOMEM;
         if (rm_locked() && unlock) unlock(g, arg);
         /* in locked mode a foreign waker may have won: then it has readied us and we must park for it */

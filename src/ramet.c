@@ -363,7 +363,7 @@ int ramet_timer_start(ramet_timer *t, int64_t when, int64_t period) {
     rm_g *g = rm_g_self();
     if (!g || !g->p) return -EPERM;
     int was = rm_timer_pending(&t->t);
-    int e = rm_timer_start(&g->p->timers, &t->t, when, period);
+    int e = rm_timer_start(&g->p->timers, &t->t, rm_load(&g->p->now), when, period);
     return e ? e : was;
 }
 

@@ -29,7 +29,12 @@ int rm_scope_set_deadline(rm_scope *s, int64_t deadline) {
         rm_timer_stop(ts, &s->timer);
         return 0;
     }
-    return s->cancelled ? 0 : rm_timer_start(ts, &s->timer, deadline, 0);
+    if (s->cancelled) return 0;
+    int64_t now = rm_load(&s->g->p->now); /* coarse: it may be behind */
+    if (deadline > now) return rm_timer_start(ts, &s->timer, now, deadline, 0);
+    rm_timer_stop(ts, &s->timer);
+    expired(&s->timer);
+    return 0;
 }
 
 int rm_scope_enter(rm_scope *s, rm_g *g, rm_scope *parent, int64_t deadline, bool shield) {
@@ -42,12 +47,12 @@ int rm_scope_enter(rm_scope *s, rm_g *g, rm_scope *parent, int64_t deadline, boo
     rm_list_init(&s->sibling);
     rm_timer_init(&s->timer, expired);
     if (deadline != RM_FOREVER) {
-        int e = rm_scope_set_deadline(s, deadline);
+        int e = rm_scope_set_deadline(s, deadline); /* if it has passed, the body's first wait tells */
         if (e) return e;
     }
     if (s->parent) {
         rm_list_push(&s->parent->children, &s->sibling);
-        s->in_force = s->parent->in_force && !shield;
+        s->in_force |= s->parent->in_force && !shield;
     }
     g->scope = s;
     if (shield) {

@@ -43,13 +43,22 @@ static int choose(const rm_case *cases, int n, uint64_t *rand, bool look) {
 
 /* Under the channel's lock. The result of the select, or -EAGAIN if the case cannot run after all. */
 static int run_case(rm_case *k, int i, rm_g **woken) {
-    bool closed;
+    rm_chan *c = k->chan;
+    size_t size = c->elem;
+    bool word = size == sizeof(uintptr_t); /* most are: its moves are compiled as such */
     if (k->dir == RAMET_SEND) {
-        if (!rm_chan_try_send_locked(k->chan, k->elem, woken, &closed)) return -EAGAIN;
-        k->ok = !closed;
-        return closed ? -EPIPE : i;
+        k->ok = false;
+        if (c->closed) return -EPIPE;
+        if (!(word ? rm_chan_put(c, k->elem, sizeof(uintptr_t), woken) : rm_chan_put(c, k->elem, size, woken)))
+            return -EAGAIN;
+        k->ok = true;
+        return i;
     }
-    return rm_chan_try_recv_locked(k->chan, k->elem, woken, &k->ok) ? i : -EAGAIN;
+    k->ok = word ? rm_chan_take(c, k->elem, sizeof(uintptr_t), woken) : rm_chan_take(c, k->elem, size, woken);
+    if (k->ok) return i;
+    if (!c->closed) return -EAGAIN;
+    if (k->elem) memset(k->elem, 0, size);
+    return i;
 }
 
 /* The channels to lock: each once, in address order. Only in locked mode. */
@@ -148,10 +157,9 @@ static int select_blocking(rm_g *g, rm_case *cases, int n, int64_t deadline, rm_
 }
 
 static rm_noinline int select_few(rm_g *g, rm_case *cases, int n, int64_t deadline, uint64_t *rand) {
-    rm_sudog sudogs[FEW];
+    rm_sudog *sudogs = __builtin_alloca((size_t)n * sizeof *sudogs); /* no more than is needed: many park here */
     uint16_t order[FEW];
-    rm_chan *chans[FEW];
-    lockset locks = {chans, 0};
+    lockset locks = {rm_locked() ? __builtin_alloca((size_t)n * sizeof *locks.chans) : NULL, 0};
     return select_blocking(g, cases, n, deadline, sudogs, order, &locks, rand);
 }
 

@@ -126,8 +126,8 @@ static void install_guard(rm_stacks *s, char *base) {
     *(uint64_t *)(base + s->guard) = CANARY;
 }
 
-/* Where the control block of the i-th slot of a slab stands. Not at the same place in every top page: the first
- * level cache would have only a few lines for them all. */
+/* Where the control block of the i-th slot of a slab stands. Not at the same place in every top page: the caches would
+ * have room for only some 12 (first level) or 512 (second level) lines at one place, for all goroutines together. */
 static rm_g *slot_g(const rm_stacks *s, char *base, uint32_t i) {
     size_t colour = (i % RM_COLOURS) * RM_COLOUR_BYTES;
     return (rm_g *)((uintptr_t)(base + s->slot - colour - sizeof(rm_g)) & ~(uintptr_t)63);

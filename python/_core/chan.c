@@ -76,14 +76,14 @@ static PyObject *core_makechan(PyObject *module, PyObject *const *args, Py_ssize
 
 static int chan_traverse(py_chan *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
-    for (uint32_t i = 0; i < self->c.n; i++) Py_VISIT(*(PyObject **)rm_chan_slot(&self->c, i));
+    for (uint32_t i = 0; i < self->c.n; i++) Py_VISIT(*(PyObject **)rm_chan_slot(&self->c, i, sizeof(PyObject *)));
     return 0;
 }
 
 static int chan_clear(py_chan *self) {
     rm_chan *c = &self->c;
     while (c->n) { /* take it out before it is dropped: that may run code which looks at the channel */
-        PyObject *v = *(PyObject **)rm_chan_slot(c, 0);
+        PyObject *v = *(PyObject **)rm_chan_slot(c, 0, sizeof(PyObject *));
         if (++c->head == c->cap) c->head = 0;
         c->n--;
         Py_DECREF(v);
@@ -112,14 +112,10 @@ static PyObject *chan_repr(py_chan *self) {
 /* ------------------------------------------------------------------ operations ---- */
 
 /* One required argument `v` (or none) and timeout. */
-rm_inline int timed(const char *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, int required,
-                    PyObject **v, int64_t *deadline) {
+static int timed(const char *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, int required,
+                 PyObject **v, int64_t *deadline) {
     static const char *const names[] = {"v", "timeout"};
     *deadline = RM_FOREVER;
-    if (rm_likely(nargs == required && !kwnames)) {
-        if (required) *v = args[0];
-        return 0;
-    }
     PyObject *a[2] = {NULL, NULL};
     if (core_args(fn, args, nargs, kwnames, names + !required, required, 1 + required, a)) return -1;
     if (required) *v = a[0];
@@ -127,15 +123,38 @@ rm_inline int timed(const char *fn, PyObject *const *args, Py_ssize_t nargs, PyO
     return timeout ? core_deadline(timeout, "timeout", deadline) : 0;
 }
 
-static PyObject *send(py_chan *self, PyObject *v, int64_t deadline) {
-    core_state *st = self->st;
-    rm_g *g = core_enter(st);
+/* The second half of a send (v is stolen) or receive (v NULL). One function, called last by both: see chan.h. */
+static rm_noinline PyObject *wait(py_chan *self, rm_g *g, PyObject *v, int64_t deadline) {
+    uintptr_t word = (uintptr_t)v;
+    int e = rm_chan_wait(&self->c, g, &word, v != NULL, deadline);
+    if (rm_unlikely(e)) {
+        Py_XDECREF(v);
+        return core_raise(self->st, g, e);
+    }
+    if (!v) return chan_unwrap(self->st, (PyObject *)word);
+    Py_RETURN_NONE;
+}
+
+static rm_noinline PyObject *unsent(py_chan *self, rm_g *g, PyObject *v, int e) {
+    Py_DECREF(v);
+    return core_raise(self->st, g, e);
+}
+
+rm_inline PyObject *send(py_chan *self, PyObject *v, int64_t deadline) {
+    rm_g *g = core_enter(self->st);
     if (rm_unlikely(!g)) return NULL;
     Py_INCREF(v);
-    int e = rm_chan_send_word(&self->c, g, (uintptr_t)v, deadline);
-    if (rm_likely(e == 0)) Py_RETURN_NONE;
-    Py_DECREF(v);
-    return core_raise(st, g, e);
+    uintptr_t word = (uintptr_t)v;
+    int e = rm_chan_try_send(&self->c, g, &word, sizeof word);
+    if (e == -EAGAIN) return wait(self, g, v, deadline);
+    if (rm_unlikely(e)) return unsent(self, g, v, e);
+    Py_RETURN_NONE;
+}
+
+static rm_noinline PyObject *send_timed(py_chan *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    PyObject *v;
+    int64_t deadline;
+    return timed("send", args, nargs, kwnames, 1, &v, &deadline) ? NULL : send(self, v, deadline);
 }
 
 PyDoc_STRVAR(
@@ -144,10 +163,24 @@ PyDoc_STRVAR(
     "May park. Any thread. ChanClosed if the channel is closed or is closed while waiting;\n"
     "TimeoutError after `timeout` seconds; Cancelled, and nothing is sent.");
 static PyObject *chan_send(py_chan *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
-    PyObject *v;
+    if (rm_likely(nargs == 1 && !kwnames)) return send(self, args[0], RM_FOREVER);
+    return send_timed(self, args, nargs, kwnames);
+}
+
+rm_inline PyObject *recv(py_chan *self, int64_t deadline) {
+    core_state *st = self->st;
+    rm_g *g = core_enter(st);
+    if (rm_unlikely(!g)) return NULL;
+    uintptr_t word;
+    int e = rm_chan_try_recv(&self->c, g, &word, sizeof word);
+    if (rm_likely(e == 0)) return chan_unwrap(st, (PyObject *)word);
+    if (rm_likely(e == -EAGAIN)) return wait(self, g, NULL, deadline);
+    return core_raise(st, g, e);
+}
+
+static rm_noinline PyObject *recv_timed(py_chan *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     int64_t deadline;
-    if (rm_unlikely(timed("send", args, nargs, kwnames, 1, &v, &deadline))) return NULL;
-    return send(self, v, deadline);
+    return timed("recv", args, nargs, kwnames, 0, NULL, &deadline) ? NULL : recv(self, deadline);
 }
 
 PyDoc_STRVAR(recv_doc,
@@ -155,15 +188,8 @@ PyDoc_STRVAR(recv_doc,
              "May park. Any thread. ChanClosed once it is closed and drained; TimeoutError; Cancelled, and\n"
              "nothing is received.");
 static PyObject *chan_recv(py_chan *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
-    int64_t deadline;
-    if (rm_unlikely(timed("recv", args, nargs, kwnames, 0, NULL, &deadline))) return NULL;
-    core_state *st = self->st;
-    rm_g *g = core_enter(st);
-    if (rm_unlikely(!g)) return NULL;
-    uintptr_t word;
-    int e = rm_chan_recv_word(&self->c, g, &word, deadline);
-    if (rm_likely(e == 0)) return chan_unwrap(st, (PyObject *)word);
-    return core_raise(st, g, e);
+    if (rm_likely(nargs == 0 && !kwnames)) return recv(self, RM_FOREVER);
+    return recv_timed(self, args, nargs, kwnames);
 }
 
 static PyObject *pair(PyObject *v, bool ok) { /* v stolen */

@@ -392,11 +392,9 @@ static PyObject *core_select(PyObject *module, PyObject *const *args, Py_ssize_t
     s.g = core_enter(st);
     if (!s.g) return NULL;
     PyObject *r;
-    if (nargs <= FEW) {
-        rm_case cases[FEW];
-        uintptr_t words[FEW];
-        s.cases = cases;
-        s.words = words;
+    if (nargs <= FEW) { /* no more of the stack than is needed: many park here */
+        s.cases = __builtin_alloca((size_t)nargs * sizeof *s.cases);
+        s.words = __builtin_alloca((size_t)nargs * sizeof *s.words);
         r = run_select(&s, args, deadline);
     } else {
         r = select_many(&s, args, deadline);

@@ -257,7 +257,9 @@ static void outside_a_runtime(void) {
 
 static void heap_is_whole(const rm_heap *h) {
     for (uint32_t i = 0; i < h->n; i++) {
-        CHECK_EQ(h->slots[i].node->index, i + 1);
+        uint32_t id = h->slots[i].id;
+        CHECK_EQ(h->places[id], i);
+        CHECK_EQ(h->nodes[id]->id, id + 1);
         if (i) CHECK(h->slots[(i - 1) / 4].when <= h->slots[i].when);
     }
 }
@@ -273,33 +275,34 @@ static void heap_against_sorted_array(void) {
     static rm_heap_node node[N];
     static int64_t when[N], sorted[N];
     for (int round = 0; round < 30; round++) {
-        rm_heap h = {NULL, 0, 0};
+        rm_heap h = {0};
         memset(node, 0, sizeof node);
         int range = round % 3 == 0 ? 10 : round % 3 == 1 ? 1000 : 1000000000; /* with and without equals */
         for (int step = 0; step < 4000; step++) {
             int i = (int)random_below(N);
-            if (node[i].index) {
+            if (node[i].id) {
                 rm_heap_remove(&h, &node[i]);
-                CHECK_EQ(node[i].index, 0);
+                CHECK_EQ(node[i].id, 0);
             } else {
                 when[i] = (int64_t)random_below((uint32_t)range) - range / 2;
-                CHECK_EQ(rm_heap_insert(&h, &node[i], when[i]), 0);
+                CHECK_EQ(rm_heap_insert(&h, &node[i], when[i], 0), 0);
             }
             if (step % 97 == 0) heap_is_whole(&h);
         }
         heap_is_whole(&h);
         uint32_t n = 0;
         for (int i = 0; i < N; i++)
-            if (node[i].index) sorted[n++] = when[i];
+            if (node[i].id) sorted[n++] = when[i];
         CHECK_EQ(n, h.n);
         qsort(sorted, n, sizeof *sorted, by_value);
         for (uint32_t i = 0; i < n; i++) {
             CHECK_EQ(h.slots[0].when, sorted[i]);
-            CHECK_EQ(when[h.slots[0].node - node], sorted[i]);
-            rm_heap_remove(&h, h.slots[0].node);
+            CHECK_EQ(when[rm_heap_first(&h) - node], sorted[i]);
+            rm_heap_remove(&h, rm_heap_first(&h));
         }
         CHECK_EQ(h.n, 0);
-        free(h.slots);
+        CHECK(h.ids <= N); /* numbers are used again */
+        rm_heap_fini(&h);
     }
 }
 
