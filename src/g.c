@@ -102,7 +102,7 @@ void rm_g_start(rm_g *g) {
     while (joined) {
         rm_g *j = joined->g;
         joined = joined->next;
-        rm_ready(j);
+        rm_ready_tail(j->p, j); /* behind those that were started with it and may end without being waited for */
     }
     rm_stack_free(&rt->stacks, g, true);
     rm_leave(g);
