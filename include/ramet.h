@@ -24,7 +24,8 @@
  *   user's error, and errno itself is not part of the interface.
  * Time is int64_t nanoseconds. A deadline is absolute, on the clock of ramet_now(); RAMET_FOREVER
  *   is no deadline. A deadline of RAMET_POLL (0) never waits: the function returns -EAGAIN where
- *   it would have had to. A deadline that passes gives -ETIMEDOUT.
+ *   it would have had to. A deadline that passes gives -ETIMEDOUT. Nothing is early; an idle proc may
+ *   be late by 1/128 of the time that was ahead, at most 1 ms, so that many wake-ups become one.
  * Parking. "May park" says that the calling goroutine may be suspended and others run. Each such
  *   call is a cancellation point: it returns -ECANCELED if the goroutine has been cancelled, or is
  *   in a scope that has been; when that is so on entry nothing is consumed, and a wait that has
@@ -142,8 +143,8 @@ RAMET_API int ramet_sleep(int64_t ns);
  * -ECANCELED, -EDEADLK if g is the caller. */
 RAMET_API int ramet_join(ramet_goroutine g, int64_t deadline);
 
-/* Cancel g once: its current or next call that may park returns -ECANCELED. A goroutine that has
- * not begun never begins. Any thread; does not park. 0, -ESRCH if it has ended. */
+/* Cancel g once: its current or next call that may park returns -ECANCELED (another cancel before
+ * it has is the same one). A goroutine that has not begun never begins. Any thread; does not park. 0, -ESRCH if it has ended. */
 RAMET_API int ramet_cancel(ramet_goroutine g);
 
 /* ---------------------------------------------------------------- channels ---- */

@@ -298,6 +298,8 @@ static void pool_free(struct rm_pool *pool) {
     free(pool);
 }
 
+unsigned rm_pool_max(rm_rt *rt) { return rt->pool ? rt->pool->max : RM_POOL_MAX; }
+
 int rm_pool_init(rm_rt *rt, unsigned max_threads) {
     struct rm_pool *pool = NULL;
     if (rm_inject_fault("pool") || posix_memalign((void **)&pool, 64, sizeof *pool)) return -ENOMEM;

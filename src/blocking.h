@@ -16,6 +16,7 @@ typedef struct rm_job {
 } rm_job;
 
 int rm_pool_init(rm_rt *rt, unsigned max_threads);
+unsigned rm_pool_max(rm_rt *rt);
 void rm_pool_set_max(rm_rt *rt, unsigned n);
 /* Stop: threads end after their current call; waits at most `ns` for them. -ETIMEDOUT if some
  * are left (the pool's memory then stays). In a forked child (child_of_fork) no thread is left:

@@ -152,9 +152,11 @@ void rm_g_cancel_now(rm_g *g, uint8_t bits) {
         g->cancel_held |= RM_CANCEL_ONCE;
         bits &= (uint8_t)~RM_CANCEL_ONCE;
     }
+    if (g->flags & RM_GF_TOLD) bits &= (uint8_t)~RM_CANCEL_ONCE;
     if (!bits) return;
     g->cancel |= bits;
     if (g->state != RM_WAITING || !rm_claim(g)) return;
+    if (g->cancel & RM_CANCEL_ONCE && !(g->cancel & RM_CANCEL_RAISE)) g->flags |= RM_GF_TOLD;
     g->wake_code = rm_g_cancelled(g); /* the wait that ends now returns it */
     rm_ready_tail(g->p, g);
 }

@@ -150,7 +150,9 @@ rm_inline int park_switch(rm_p *p, rm_g *g, rm_unlockf unlock, void *arg) {
     g->state = RM_WAITING;
     switch_g(p, g, pick(p));
     rm_assert(rm_load(&g->wake) == RM_WAKE_CLAIMED);
-    return g->wake_code;
+    int code = g->wake_code;
+    if (rm_unlikely(code)) g->flags &= (uint8_t)~RM_GF_TOLD;
+    return code;
 }
 
 typedef struct park_timer {

@@ -10,6 +10,7 @@
 #include "netpoll.h"
 #include "overflow.h"
 #include "owner.h"
+#include "scope.h"
 #include "sysmon.h"
 
 static void g0_entry(void *p) { rm_loop(p); }
@@ -137,10 +138,11 @@ void rm_rt_abandon(rm_rt *rt) {
 int rm_rt_forked(rm_rt *rt) {
     rm_p *p = &rt->p;
     rm_g *self = p->cur;
+    unsigned pool_max = rm_pool_max(rt);
     rm_sysmon_stop(rt, true);
     rm_pool_fini(rt, 0, true);
     rm_netpoll_fini(rt, true);
-    rm_timers_fini(&p->timers);
+    rm_timers_forget(&p->timers);
     rt->pid = (int)getpid();
     /* the others are dropped where they stand, their stacks not reused: what the caller knows may point there */
     rm_stacks_each(&rt->stacks, drop_other, self);
@@ -160,6 +162,8 @@ int rm_rt_forked(rm_rt *rt) {
     rt->external = rt->foreign_blocked = 0;
     int e = new_loop(rt); /* the old loop's stack may be in the middle of a poll */
     if (!e) e = rm_netpoll_init(rt);
-    if (!e) e = rm_pool_init(rt, RM_POOL_MAX);
+    if (!e) e = rm_pool_init(rt, pool_max);
+    for (rm_scope *s = self->scope; s && !e; s = s->outer)
+        if (s->deadline != RM_FOREVER) e = rm_scope_set_deadline(s, s->deadline);
     return e;
 }

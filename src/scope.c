@@ -25,6 +25,7 @@ static void expired(rm_timer *t) {
 
 int rm_scope_set_deadline(rm_scope *s, int64_t deadline) {
     rm_timers *ts = &s->g->p->timers;
+    s->deadline = deadline;
     if (deadline == RM_FOREVER) {
         rm_timer_stop(ts, &s->timer);
         return 0;
@@ -45,6 +46,7 @@ int rm_scope_enter(rm_scope *s, rm_g *g, rm_scope *parent, int64_t deadline, boo
     s->shield = shield;
     rm_list_init(&s->children);
     rm_list_init(&s->sibling);
+    s->deadline = RM_FOREVER;
     rm_timer_init(&s->timer, expired);
     if (deadline != RM_FOREVER) {
         int e = rm_scope_set_deadline(s, deadline); /* if it has passed, the body's first wait tells */

@@ -16,11 +16,11 @@ struct rm_scope {
     rm_g *g;
     rm_list children, sibling;
     rm_timer timer;
+    int64_t deadline;
     bool cancelled; /* it itself was cancelled, or expired */
     bool expired;   /* ... by its deadline */
     bool in_force;  /* it or an ancestor is, no shield between */
     bool shield;
-    bool timed;
 };
 
 /* parent NULL: g's innermost. 0, or -ENOMEM (nothing entered). */

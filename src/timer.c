@@ -40,4 +40,8 @@ int rm_timers_run(rm_timers *ts, int64_t now) {
     return ran;
 }
 
+void rm_timers_forget(rm_timers *ts) {
+    while (ts->heap.n) rm_heap_remove(&ts->heap, rm_heap_first(&ts->heap));
+}
+
 void rm_timers_fini(rm_timers *ts) { rm_heap_fini(&ts->heap); }

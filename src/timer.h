@@ -41,6 +41,8 @@ bool rm_timer_stop(rm_timers *ts, rm_timer *t);
 int rm_timers_run(rm_timers *ts, int64_t now);
 /* When they must be run, or RM_FOREVER. */
 rm_inline int64_t rm_timers_next(const rm_timers *ts) { return ts->heap.n ? ts->heap.slots[0].when : RM_FOREVER; }
+/* All are pending no more; the timers must still be there. */
+void rm_timers_forget(rm_timers *ts);
 void rm_timers_fini(rm_timers *ts);
 
 #endif

@@ -34,6 +34,7 @@ typedef struct py_goroutine {
     PyObject *name;      /* str, or NULL: "goroutine-N" */
     PyObject *done_chan; /* Chan closed at the end, made by if_done; or NULL */
     PyObject *weakrefs;
+    rm_pyplace born;     /* of one that has raised: where go() was called */
     uint8_t status;      /* GO_* */
     bool collected;      /* somebody has seen how it ended */
 } py_goroutine;

@@ -157,12 +157,25 @@ void rm_pystate_end(rm_pystate *s, PyThreadState *ts) {
 
 /* ------------------------------------------------------------------ frames ---- */
 
-typedef struct place {
-    PyCodeObject *code;
-    int lasti;
-} place;
-
 static bool shown(struct _PyInterpreterFrame *f) { return !RM_PY_SHIM(f) && !_PyFrame_IsIncomplete(f); }
+
+static rm_pyplace place_of(struct _PyInterpreterFrame *f) {
+    return (rm_pyplace){(PyCodeObject *)Py_NewRef(RM_PY_CODE(f)),
+                        _PyInterpreterFrame_LASTI(f) * (int)sizeof(_Py_CODEUNIT)};
+}
+
+rm_pyplace rm_pystate_place(PyThreadState *ts) {
+    for (struct _PyInterpreterFrame *f = RM_PY_CURRENT_FRAME(ts); f; f = f->previous)
+        if (shown(f)) return place_of(f);
+    return (rm_pyplace){NULL, 0};
+}
+
+PyObject *rm_pyplace_tuple(rm_pyplace place) {
+    PyCodeObject *code = place.code;
+    if (!code) Py_RETURN_NONE;
+    int line = PyCode_Addr2Line(code, place.lasti);
+    return Py_BuildValue("(OiO)", code->co_filename, line < 0 ? code->co_firstlineno : line, code->co_name);
+}
 
 /* Making objects may run the collector, and that a finalizer, and that the very goroutine we look at: so all that
  * is needed is taken from the frames first. */
@@ -174,19 +187,14 @@ PyObject *rm_pystate_frames(struct rm_g *g) {
     else top = RM_PY_CURRENT_FRAME(&g->embed.py);
     Py_ssize_t n = 0, i = 0;
     for (f = top; f; f = f->previous) n += shown(f);
-    place *places = PyMem_RawMalloc((size_t)(n + 1) * sizeof *places);
+    rm_pyplace *places = PyMem_RawMalloc((size_t)(n + 1) * sizeof *places);
     if (!places) return PyErr_NoMemory();
     for (f = top; f; f = f->previous) {
-        if (!shown(f)) continue;
-        places[i].code = (PyCodeObject *)Py_NewRef(RM_PY_CODE(f));
-        places[i++].lasti = _PyInterpreterFrame_LASTI(f) * (int)sizeof(_Py_CODEUNIT);
+        if (shown(f)) places[i++] = place_of(f);
     }
     PyObject *list = PyList_New(n);
     for (i = 0; list && i < n; i++) {
-        PyCodeObject *code = places[i].code;
-        int line = PyCode_Addr2Line(code, places[i].lasti);
-        if (line < 0) line = code->co_firstlineno;
-        PyObject *t = Py_BuildValue("(OiO)", code->co_filename, line, code->co_name);
+        PyObject *t = rm_pyplace_tuple(places[i]);
         if (t) PyList_SET_ITEM(list, i, t);
         else Py_CLEAR(list);
     }

@@ -120,4 +120,14 @@ void rm_pystate_end(rm_pystate *s, PyThreadState *ts);
 struct rm_g;
 PyObject *rm_pystate_frames(struct rm_g *g);
 
+typedef struct rm_pyplace { /* in Python code; code NULL: none */
+    PyCodeObject *code;
+    int lasti; /* bytes */
+} rm_pyplace;
+
+/* Where the innermost frame of what runs now stands. New reference. */
+rm_pyplace rm_pystate_place(PyThreadState *ts);
+/* As (filename, lineno, name), or None. */
+PyObject *rm_pyplace_tuple(rm_pyplace place);
+
 #endif

@@ -13,6 +13,7 @@ typedef struct rm_embed_g {
     PyObject **args;
     Py_ssize_t nargs;
     PyObject *kwnames;
+    rm_pyplace born;   /* where go() was called */
     PyObject *pending; /* what cancel() was given as its message */
     uint32_t pyflags;  /* PYF_* */
     uint32_t yellow;   /* bytes of the guard that are open */

@@ -21,6 +21,7 @@ static py_goroutine *handle_new(core_state *st) {
     self->g = NULL;
     self->id = 0;
     self->outcome = self->name = self->done_chan = self->weakrefs = NULL;
+    self->born = (rm_pyplace){NULL, 0};
     self->status = GO_ALIVE;
     self->collected = false;
     return self;
@@ -80,6 +81,7 @@ static void goroutine_dealloc(py_goroutine *self) {
     if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
     goroutine_clear(self);
     Py_XDECREF(self->name);
+    Py_XDECREF(self->born.code);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -154,6 +156,10 @@ static int finish(core_state *st, rm_g *g, PyObject *result) {
         h->outcome = result;
         h->status = (uint8_t)status;
         h->g = NULL;
+        if (status == GO_RAISED) { /* for the report, should nobody ask */
+            h->born = g->embed.born;
+            g->embed.born.code = NULL;
+        }
         g->embed.handle = NULL;
         if (h->done_chan) rm_chan_close(&((py_chan *)h->done_chan)->c);
         if (g->embed.pyflags & PYF_OWNS_HANDLE) Py_DECREF(h);
@@ -201,6 +207,7 @@ static void go_entry(void *arg) {
     for (Py_ssize_t i = 0; i < n; i++) Py_DECREF(g->embed.args[i]);
     Py_DECREF(g->embed.fn);
     Py_XDECREF(g->embed.kwnames);
+    Py_XDECREF(g->embed.born.code);
     Py_CLEAR(g->embed.pending);
     if (rm_unlikely(st->run_waits) && rm_rt_count(st->rt) <= 2 && rm_claim(st->rt->main_g)) {
         st->rt->main_g->wake_code = 0;
@@ -251,6 +258,7 @@ static PyObject *core_go(PyObject *module, PyObject *const *args, Py_ssize_t nar
     g->embed.kwnames = Py_XNewRef(kwnames);
     g->embed.pyflags = g->embed.yellow = 0;
     g->embed.pending = NULL;
+    g->embed.born = rm_pystate_place(ts);
     rm_pystate_init(&g->embed.py, st->tstate, low, CHUNK_BYTES, g->lo, low, context);
     rm_g_queue(st->rt, g, go_entry, g);
     handle_bind(handle, g);
@@ -376,6 +384,13 @@ static PyObject *goroutine_frames(py_goroutine *self, PyObject *u) {
     return self->g ? rm_pystate_frames(self->g) : PyList_New(0);
 }
 
+PyDoc_STRVAR(born_doc, "_born($self)\n--\n\nWhere go() was called: (filename, lineno, name), or None where it is "
+                       "not known any more.");
+static PyObject *goroutine_born(py_goroutine *self, PyObject *u) {
+    (void)u;
+    return rm_pyplace_tuple(self->g ? self->g->embed.born : self->born);
+}
+
 PyDoc_STRVAR(stack_doc, "stack($self)\n--\n\nIts Python stack, a list of traceback.FrameSummary, outermost first; "
                         "empty when done. Never parks.");
 static PyObject *goroutine_stack(py_goroutine *self, PyObject *u) {
@@ -407,6 +422,7 @@ static PyMethodDef goroutine_methods[] = {
     {"cancelled", (PyCFunction)goroutine_cancelled, METH_NOARGS, cancelled_doc},
     {"if_done", (PyCFunction)goroutine_if_done, METH_NOARGS, if_done_doc},
     {"stack", (PyCFunction)goroutine_stack, METH_NOARGS, stack_doc},
+    {"_born", (PyCFunction)goroutine_born, METH_NOARGS, born_doc},
     {"_frames", (PyCFunction)goroutine_frames, METH_NOARGS, frames_doc},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, "Goroutine[int] for annotations."},
     {NULL, NULL, 0, NULL},
@@ -453,7 +469,8 @@ static PyObject *core_gosched(PyObject *module, PyObject *const *args, Py_ssize_
     return core_raise(st, g, e);
 }
 
-PyDoc_STRVAR(sleep_doc, "sleep(d, /)\n--\n\nSleep d seconds; zero or less yields. May park. Cancelled.");
+PyDoc_STRVAR(sleep_doc, "sleep(d, /)\n--\n\nSleep d seconds; zero or less yields. May park. Cancelled.\n\n"
+             "Never too short; too long by at most 1/128 of d and 1 ms when many are woken together.");
 static PyObject *core_sleep(PyObject *module, PyObject *d) {
     core_state *st = core_of(module);
     int64_t ns;

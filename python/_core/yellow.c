@@ -22,9 +22,19 @@
 
 #include "internal/pycore_ceval.h"
 
-#define PART (16u << 10)
+#define PART (8u << 10)
+#define MOST (64u << 10)
 
-size_t rm_yellow_bytes(size_t stack_size) { return stack_size / 4 < 4 * PART ? stack_size / 4 : 4 * PART; }
+size_t rm_yellow_bytes(size_t stack_size) { return stack_size / 4 < MOST ? stack_size / 4 : MOST; }
+
+/* Nothing is left but `left`. If the fault was in the middle of a decrement, between its load and its store, this is
+ * lost: the pending call, and the next part's fault, find nearly as much left as had been taken, and do it again. */
+static void take_counter(rm_g *g, PyThreadState *ts, int left) {
+    int more = RM_PY_COUNTER(ts) - left, *taken = &g->embed.py.counter;
+    if (more <= 0) return;
+    *taken = more > *taken / 2 ? more : *taken + more;
+    RM_PY_COUNTER(ts) = left;
+}
 
 static bool asked; /* atomic: the pending call is on its way */
 static int close_pending(void *unused);
@@ -61,7 +71,10 @@ static int close_pending(void *unused) {
     if (!g || !(g->embed.pyflags & PYF_YELLOW)) return 0;
     PyThreadState *ts = m->p->embed_tstate;
     rm_yellow_close(g, ts);
-    if (g->embed.pyflags & PYF_YELLOW) ask(ts->interp); /* it still stands there */
+    if (g->embed.pyflags & PYF_YELLOW) { /* it still stands there */
+        take_counter(g, ts, RM_PY_COUNTER_LEFT);
+        ask(ts->interp);
+    }
     return 0;
 }
 
@@ -76,10 +89,7 @@ bool rm_yellow_overflow(rm_rt *rt, rm_g *g, void *addr) {
     int left = g->embed.pyflags & PYF_YELLOW ? 0 : RM_PY_COUNTER_LEFT;
     g->embed.pyflags |= PYF_YELLOW;
     if (g != g->p->cur) return true; /* just being switched from: its counter is saved, and it goes no deeper */
-    if (RM_PY_COUNTER(ts) > left) {
-        g->embed.py.counter += RM_PY_COUNTER(ts) - left;
-        RM_PY_COUNTER(ts) = left;
-    }
+    take_counter(g, ts, left);
     ask(ts->interp);
     return true;
 }

@@ -36,8 +36,12 @@ def describe(g: _core.Goroutine, info: _Info | None = None, frames: _Frames | No
         text += f", {age:.1f} s"
     text += "]"
     if creator:
-        text += f", started by goroutine {creator}"
+        text += f", started by goroutine {creator}" + _at(g._born())
     return text + ":\n" + "".join(_stack_lines(g._frames() if frames is None else frames))
+
+
+def _at(place: tuple[str, int, str] | None) -> str:
+    return f' at File "{place[0]}", line {place[1]}, in {place[2]}' if place else ""
 
 
 def describe_all(main: tuple[_core.Goroutine, _Info, _Frames] | None = None) -> str:
@@ -59,6 +63,9 @@ def default_excepthook(goroutine: Any, exc: BaseException) -> None:
     head = "goroutine"
     if goroutine is not None:
         head = f"goroutine {goroutine.id} {goroutine.name!r}"
+        born = _at(goroutine._born())
+        if born:
+            head += f" (started{born})"
     head = f"ramet: exception in {head}, which nobody joins:\n"
     if sys.is_finalizing():  # nothing can be imported any more
         print(head, file=sys.stderr, end="")

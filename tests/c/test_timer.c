@@ -194,7 +194,7 @@ typedef struct timed {
 
 static void in_time(void *arg) {
     timed *t = arg;
-    if (t->when < last_when) backwards++;
+    if (t->when < last_when - RAMET_MILLISECOND) backwards++; /* the most that any may be late to share a wake-up */
     last_when = t->when;
     many_fired++;
 }
@@ -223,7 +223,7 @@ static void a_hundred_thousand(void) {
             t[i].when = base - 1 - random_below(1u << 24);
             CHECK_EQ(ramet_timer_start(t[i].t, t[i].when, 0), 1);
         }
-    last_when = INT64_MIN;
+    last_when = INT64_MIN / 2;
     sleep_ms(1);
     CHECK_EQ(many_fired, n - stopped);
     CHECK_EQ(backwards, 0);

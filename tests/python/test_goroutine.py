@@ -1,6 +1,7 @@
 """go and Goroutine: order, outcomes, cancellation, states, what happens to exceptions nobody collects."""
 
 import gc
+import io
 import os
 import sys
 import time
@@ -337,6 +338,25 @@ def test_cancel_is_raised_once():
     c.send(5, T)
     assert g.join(T) == "went on" and log == ["cancelled", 5]
     assert not g.cancelled()
+
+
+def test_cancel_twice_before_it_has_noticed_is_once():
+    seen = []
+
+    def f():
+        for _ in range(2):
+            try:
+                sleep(0.001 if seen else 10)
+                seen.append("slept")
+            except Cancelled as e:
+                seen.append(str(e))
+
+    g = go(f)
+    parked(g)
+    g.cancel("one")
+    g.cancel("two")
+    g.join()
+    assert seen in (["one", "slept"], ["two", "slept"])
 
 
 def test_cancel_after_the_end():
@@ -702,17 +722,43 @@ def test_default_excepthook(capsys):
     assert "ValueError: ('lost', 42)" in err and "in fail" in err and "Traceback" in err
 
 
-@pytest.mark.xfail(
-    strict=True, reason="API.md: headed by its name and birthplace; go() does not record where it was called"
-)
-def test_default_excepthook_says_where_it_was_born(capsys):
+@pytest.mark.parametrize("kept", [False, True])
+def test_default_excepthook_says_where_it_was_born(capsys, kept):
     def birthplace():
-        go(fail)
+        return go(fail)
 
-    birthplace()
+    handle = birthplace()
+    if not kept:
+        del handle
     gosched()
-    err = capsys.readouterr().err
-    assert "birthplace" in err or f"{__file__}" in err.splitlines()[0]
+    handle = None
+    gc.collect()
+    head = capsys.readouterr().err.splitlines()[0]
+    line = birthplace.__code__.co_firstlineno + 1
+    assert f'(started at File "{__file__}", line {line}, in birthplace)' in head
+
+
+def test_dump_says_where_it_was_born():
+    def birthplace():
+        return go(Chan().recv)
+
+    g = birthplace()
+    gosched()
+    text = io.StringIO()
+    ramet.dump(text)
+    line = birthplace.__code__.co_firstlineno + 1
+    assert f'started by goroutine 1 at File "{__file__}", line {line}, in birthplace:' in text.getvalue()
+    g.cancel()
+    with pytest.raises(ramet.GoroutineCancelled):
+        g.join()
+
+
+def test_birthplace_keeps_no_code_alive():
+    code = compile("go(nothing).join()", "<born>", "exec")
+    before = sys.getrefcount(code)
+    for _ in range(100):
+        exec(code, {"go": go, "nothing": lambda: None})
+    assert sys.getrefcount(code) == before
 
 
 def test_excepthook_kills_nobody(hooked):

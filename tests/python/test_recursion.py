@@ -376,7 +376,8 @@ def test_the_whole_depth_is_there_again_after_an_overflow():
     first = go(most).join(T)
     assert first > 300
     g, h = go(most), go(most)
-    assert g.join(T) == h.join(T) == first
+    # not to the frame: stacks do not begin at the same place of their pages
+    assert first - 20 <= min(g.join(T), h.join(T)) and max(g.join(T), h.join(T)) <= first + 20
 
 
 def test_limit_changed_while_goroutines_are_parked():
