@@ -237,6 +237,69 @@ RAMET_API int ramet_timer_start(ramet_timer *t, int64_t when, int64_t period);
 /* Stop: fn will not be called again. 1 if it was pending, else 0. */
 RAMET_API int ramet_timer_stop(ramet_timer *t);
 
+/* ---------------------------------------------------------------- locks ---- */
+
+/* All of these: memory that is all zero is a fresh one; it stays where it is and is the caller's until nobody uses
+ * it. Any thread; the calls with a deadline may park, and return 0, -ETIMEDOUT, -EAGAIN, -ECANCELED or -EDEADLK, then
+ * having taken nothing; the others never park. Waiters queue in order. */
+typedef struct ramet_mutex {
+    uint64_t opaque[4];
+} ramet_mutex;
+typedef struct ramet_rwmutex {
+    uint64_t opaque[5];
+} ramet_rwmutex;
+typedef struct ramet_cond {
+    uint64_t opaque[4];
+} ramet_cond;
+typedef struct ramet_sem {
+    uint64_t opaque[5];
+} ramet_sem;
+typedef struct ramet_event {
+    uint64_t opaque[4];
+} ramet_event;
+typedef struct ramet_waitgroup {
+    uint64_t opaque[5];
+} ramet_waitgroup;
+typedef struct ramet_once {
+    uint64_t opaque[5];
+} ramet_once;
+
+/* A lock without an owner: anybody may unlock it; -EPERM if it is not locked. Whoever runs may take a
+ * free one before those who wait, for at most 1 ms. */
+RAMET_API int ramet_mutex_lock(ramet_mutex *m, int64_t deadline);
+RAMET_API int ramet_mutex_unlock(ramet_mutex *m);
+
+/* Many readers or one writer, in order: a writer that waits keeps later readers out. -EPERM for an
+ * unlock of what is not locked so. */
+RAMET_API int ramet_rwmutex_lock(ramet_rwmutex *m, int64_t deadline);
+RAMET_API int ramet_rwmutex_rlock(ramet_rwmutex *m, int64_t deadline);
+RAMET_API int ramet_rwmutex_unlock(ramet_rwmutex *m);
+RAMET_API int ramet_rwmutex_runlock(ramet_rwmutex *m);
+
+/* Unlock m, wait to be woken, lock m again, which is so whatever is returned (but for -EDEADLK, and
+ * -EPERM: m was not locked). signal wakes one, broadcast all: how many. */
+RAMET_API int ramet_cond_wait(ramet_cond *c, ramet_mutex *m, int64_t deadline);
+RAMET_API int ramet_cond_signal(ramet_cond *c);
+RAMET_API int ramet_cond_broadcast(ramet_cond *c);
+
+/* A counter, 0 at first; acquire takes one and waits while there is none; release gives n to those who
+ * have waited longest. -EOVERFLOW. */
+RAMET_API int ramet_sem_acquire(ramet_sem *s, int64_t deadline);
+RAMET_API int ramet_sem_release(ramet_sem *s, uint32_t n);
+
+/* Once set, all who wait go on, and who comes later does not wait. */
+RAMET_API int ramet_event_wait(ramet_event *v, int64_t deadline);
+RAMET_API int ramet_event_set(ramet_event *v);
+RAMET_API int ramet_event_clear(ramet_event *v);
+
+/* Waits until the counter is 0. -EINVAL, and nothing is changed, if add would make it negative. */
+RAMET_API int ramet_waitgroup_add(ramet_waitgroup *w, int64_t n);
+RAMET_API int ramet_waitgroup_wait(ramet_waitgroup *w, int64_t deadline);
+
+/* Call fn(arg) if this is the first call for o, else wait until that one has ended. fn may park. 0, or
+ * -ECANCELED. */
+RAMET_API int ramet_once_do(ramet_once *o, void (*fn)(void *arg), void *arg);
+
 /* ---------------------------------------------------------------- sockets ---- */
 
 /* A connection or a listener. Reads and writes of one direction may be called by several

@@ -21,6 +21,13 @@ const char *const rm_reason_names[RM_R_MAX] = {
     [RM_R_IO_WRITE] = "io wait",
     [RM_R_SYSCALL] = "syscall",
     [RM_R_JOIN] = "join",
+    [RM_R_MUTEX] = "mutex",
+    [RM_R_RWMUTEX_LOCK] = "rwmutex lock",
+    [RM_R_RWMUTEX_RLOCK] = "rwmutex rlock",
+    [RM_R_COND] = "cond",
+    [RM_R_SEM] = "semaphore",
+    [RM_R_EVENT] = "event",
+    [RM_R_WAITGROUP] = "waitgroup",
     [RM_R_RUN] = "run",
     [RM_R_SYSTEM] = "system",
 };
@@ -143,6 +150,8 @@ int rm_g_cancelled(rm_g *g) {
         g->cancel &= (uint8_t)~RM_CANCEL_RAISE;
         return -EINTR;
     }
+    g->flags &= (uint8_t)~RM_GF_DIRECT;
+    if (g->cancel & RM_CANCEL_ONCE) g->flags |= RM_GF_DIRECT;
     g->cancel &= (uint8_t)~RM_CANCEL_ONCE;
     return -ECANCELED;
 }

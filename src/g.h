@@ -42,6 +42,13 @@ typedef enum rm_reason {
     RM_R_IO_WRITE,
     RM_R_SYSCALL,
     RM_R_JOIN,
+    RM_R_MUTEX,
+    RM_R_RWMUTEX_LOCK,
+    RM_R_RWMUTEX_RLOCK,
+    RM_R_COND,
+    RM_R_SEM,
+    RM_R_EVENT,
+    RM_R_WAITGROUP,
     RM_R_RUN,    /* run() waits for all the others */
     RM_R_SYSTEM, /* a goroutine of the runtime's own */
     RM_R_MAX
@@ -57,6 +64,7 @@ enum { /* rm_g.flags */
        RM_GF_BEGUN = 8,
        RM_GF_ENDING = 16, /* has been cancelled because what it was started in ends */
        RM_GF_STUCK = 16,  /* foreign: counted in rt->foreign_blocked */
+       RM_GF_DIRECT = 64, /* the last -ECANCELED was ramet_cancel's, not a scope's */
        RM_GF_TOLD = 32,   /* woken by a cancel(), and has not run yet: another one is the same */
 };
 

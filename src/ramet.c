@@ -11,6 +11,7 @@
 #include "blocking.h"
 #include "chan.h"
 #include "dump.h"
+#include "face.h"
 #include "netpoll.h"
 #include "owner.h"
 #include "rt.h"
@@ -27,21 +28,12 @@ _Static_assert(sizeof(rm_scope) <= sizeof(ramet_scope), "ramet_scope is too smal
 static rm_rt *the_rt;    /* atomic */
 static uint32_t running; /* atomic: 1 from before the runtime is made until after it is freed */
 
-/* The caller's goroutine, entered; NULL if no runtime is running. */
-rm_inline rm_g *enter(void) {
-    rm_m *m = rm_tls;
-    if (rm_likely(m && m->p)) return m->p->cur;
+rm_g *rm_face_enter_slow(void) {
+    rm_m *m;
     rm_rt *rt = rm_load_acq(&the_rt);
     if (!rt || !(m = rm_m_attach(rt))) return NULL;
     if (rt->owner) rm_owner_take(rt);
     return m->g;
-}
-
-rm_inline void leave(rm_g *g) {
-    if (rm_unlikely(!g->p)) {
-        rm_rt *rt = rm_tls->rt;
-        if (rt->owner) rm_owner_drop(rt);
-    }
 }
 
 rm_inline rm_rt *rt_of(rm_g *g) { return g->p ? g->p->rt : rm_tls->rt; }
@@ -137,7 +129,7 @@ int ramet_run(int (*start)(void *), void *arg, const ramet_options *options) {
 }
 
 int ramet_get_stats(ramet_stats *out) {
-    rm_g *g = enter();
+    rm_g *g = rm_face_enter();
     if (!g) return -EPERM;
     rm_rt *rt = rt_of(g);
     memset(out, 0, sizeof *out);
@@ -150,7 +142,7 @@ int ramet_get_stats(ramet_stats *out) {
     out->free_stacks = rt->stacks.magazine_n + rt->stacks.depot_n + rt->stacks.cold_n;
     out->timers = rt->p.timers.heap.n;
     out->fds = rm_netpoll_fds(&rt->p);
-    leave(g);
+    rm_face_leave(g);
     return 0;
 }
 
@@ -161,7 +153,7 @@ int64_t ramet_deadline(int64_t ns) { return rm_after(ns); }
 
 int ramet_go(void (*fn)(void *), void *arg, ramet_goroutine *out) {
     if (!fn) return -EINVAL;
-    rm_g *g = enter();
+    rm_g *g = rm_face_enter();
     if (!g) return -EPERM;
     rm_g *new = rm_g_alloc(rt_of(g), 0);
     int e = new ? 0 : -ENOMEM;
@@ -169,7 +161,7 @@ int ramet_go(void (*fn)(void *), void *arg, ramet_goroutine *out) {
         uint64_t id = rm_g_queue(rt_of(g), new, fn, arg);
         if (out) *out = (ramet_goroutine){new, id};
     }
-    leave(g);
+    rm_face_leave(g);
     return e;
 }
 
@@ -193,26 +185,26 @@ int ramet_yield(void) {
 }
 
 int ramet_sleep(int64_t ns) {
-    rm_g *g = enter();
+    rm_g *g = rm_face_enter();
     if (!g) return -EPERM;
     int e = rm_sleep(g, ns);
-    leave(g);
+    rm_face_leave(g);
     return e;
 }
 
 int ramet_join(ramet_goroutine h, int64_t deadline) {
-    rm_g *g = enter();
+    rm_g *g = rm_face_enter();
     if (!g) return -EPERM;
     int e = rm_g_join(g, rt_of(g), h.g, h.id, deadline);
-    leave(g);
+    rm_face_leave(g);
     return e;
 }
 
 int ramet_cancel(ramet_goroutine h) {
-    rm_g *g = enter();
+    rm_g *g = rm_face_enter();
     if (!g) return -EPERM;
     int e = rm_g_cancel(rt_of(g), h.g, h.id);
-    leave(g);
+    rm_face_leave(g);
     return e;
 }
 
@@ -238,27 +230,27 @@ int ramet_chan_free(ramet_chan *c) {
 }
 
 int ramet_chan_send(ramet_chan *c, const void *elem, int64_t deadline) {
-    rm_g *g = enter();
+    rm_g *g = rm_face_enter();
     if (!g) return -EPERM;
     int e = rm_chan_send((rm_chan *)c, g, elem, deadline);
-    leave(g);
+    rm_face_leave(g);
     return e;
 }
 
 int ramet_chan_recv(ramet_chan *c, void *elem, int64_t deadline) {
-    rm_g *g = enter();
+    rm_g *g = rm_face_enter();
     if (!g) return -EPERM;
     int e = rm_chan_recv((rm_chan *)c, g, elem, deadline);
-    leave(g);
+    rm_face_leave(g);
     return e;
 }
 
 int ramet_chan_close(ramet_chan *c) {
     if (!c) return -EINVAL;
-    rm_g *g = enter();
+    rm_g *g = rm_face_enter();
     if (!g) return -EPERM;
     int e = rm_chan_close(&c->c);
-    leave(g);
+    rm_face_leave(g);
     return e;
 }
 
@@ -274,10 +266,10 @@ _Static_assert(offsetof(ramet_case, dir) == offsetof(rm_case, dir), "ramet_case 
 _Static_assert(offsetof(ramet_case, ok) == offsetof(rm_case, ok), "ramet_case and rm_case differ");
 
 int ramet_select(ramet_case *cases, int n, int64_t deadline) {
-    rm_g *g = enter();
+    rm_g *g = rm_face_enter();
     if (!g) return -EPERM;
     int e = rm_select(g, (rm_case *)cases, n, deadline);
-    leave(g);
+    rm_face_leave(g);
     return e;
 }
 
@@ -315,7 +307,7 @@ static void scope_posted(rm_p *p, rm_post *post) {
 }
 
 static int scope_change(ramet_scope *s, bool cancel, int64_t deadline) {
-    rm_g *g = enter();
+    rm_g *g = rm_face_enter();
     int e = 0;
     if (!g) return -EPERM;
     rm_rt *rt = rt_of(g);
@@ -330,7 +322,7 @@ static int scope_change(ramet_scope *s, bool cancel, int64_t deadline) {
             rm_post_to(&rt->p, &sp->post);
         }
     }
-    leave(g);
+    rm_face_leave(g);
     return e;
 }
 
@@ -392,9 +384,9 @@ int ramet_blocking(void *(*fn)(void *), void *arg, void **result) {
 }
 
 int ramet_dump(FILE *out) {
-    rm_g *g = enter();
+    rm_g *g = rm_face_enter();
     if (!g) return -EPERM;
     rm_dump(rt_of(g), out);
-    leave(g);
+    rm_face_leave(g);
     return 0;
 }

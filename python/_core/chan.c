@@ -76,12 +76,14 @@ static PyObject *core_makechan(PyObject *module, PyObject *const *args, Py_ssize
 
 static int chan_traverse(py_chan *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->owner);
     for (uint32_t i = 0; i < self->c.n; i++) Py_VISIT(*(PyObject **)rm_chan_slot(&self->c, i, sizeof(PyObject *)));
     return 0;
 }
 
 static int chan_clear(py_chan *self) {
     rm_chan *c = &self->c;
+    Py_CLEAR(self->owner);
     while (c->n) { /* take it out before it is dropped: that may run code which looks at the channel */
         PyObject *v = *(PyObject **)rm_chan_slot(c, 0, sizeof(PyObject *));
         if (++c->head == c->cap) c->head = 0;

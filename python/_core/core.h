@@ -41,12 +41,16 @@ typedef struct py_goroutine {
 enum { GO_ALIVE = 0, GO_RETURNED, GO_RAISED, GO_CANCELLED };
 
 /* bits of rm_g.embed.pyflags that are ours */
-enum { PYF_OWNS_HANDLE = 1 << 8 }; /* the goroutine holds a reference to its handle: it has a name or a done_chan */
+enum {
+    PYF_OWNS_HANDLE = 1 << 8, /* the goroutine holds a reference to its handle: it has a name or a done_chan */
+    PYF_COLLECTED = 1 << 9,   /* somebody has taken care of how it fails */
+};
 
 typedef struct py_chan {
     PyObject_HEAD rm_chan c;
     core_state *st;
     PyObject *name;
+    PyObject *owner; /* what keeps filling it, and lives as long: a timer; or NULL */
     PyObject *weakrefs;
 } py_chan;
 
@@ -57,7 +61,7 @@ typedef struct py_case {
     PyObject *source; /* Chan, Goroutine, or what readable() was given */
     PyObject *value;  /* what to send */
 } py_case;
-enum { CASE_RECV, CASE_SEND, CASE_DONE, CASE_READABLE, CASE_WRITABLE, CASE_DEFAULT };
+enum { CASE_RECV, CASE_SEND, CASE_DONE, CASE_SET, CASE_READABLE, CASE_WRITABLE, CASE_DEFAULT };
 
 struct core_state {
     rm_rt *rt;               /* NULL before first use and after shutdown */
@@ -82,6 +86,7 @@ struct core_state {
     /* types */
     PyTypeObject *goroutine_type, *chan_type, *case_type, *selection_type, *bomb_type;
     PyTypeObject *conn_type, *listener_type;
+    PyTypeObject *mutex_type, *rlock_type, *event_type, *scope_type, *timer_type, *ticker_type;
     char *net_scratch;       /* net.c: where reads go first */
     PyObject *default_case;
     PyObject *free_selections[8]; /* dead ones to be used again: see select.c */
@@ -89,10 +94,12 @@ struct core_state {
     /* exceptions */
     PyObject *RametError, *ChannelError, *ChanClosed, *WouldBlock, *PanicError, *DeadlockError;
     PyObject *GoroutineCancelled, *Cancelled, *ErrClosed;
-    PyObject *str_excepthook, *str_ramet;
+    PyObject *str_excepthook, *str_ramet, *str_direct;
 };
 
 rm_inline core_state *core_of(PyObject *module) { return (core_state *)PyModule_GetState(module); }
+/* Of a type of ours or a class derived from it. NULL with an exception. */
+core_state *core_of_type(PyTypeObject *type);
 
 /* The calling goroutine (or what stands for this OS thread), the runtime made if need be. NULL with an
  * exception. */
@@ -124,6 +131,8 @@ void core_put_exception(PyObject *exc);
 int core_deadline(PyObject *timeout, const char *arg, int64_t *deadline);
 /* seconds -> ns, saturating; negative stays negative. -1 with an exception. */
 int core_duration(PyObject *seconds, const char *arg, int64_t *ns);
+/* The one optional argument `timeout` -> deadline. -1 with an exception. */
+int core_timeout_arg(const char *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, int64_t *deadline);
 /* Match fast-call keywords: out[i] (borrowed, NULL if absent) for names[i], positional first. `required` of them
  * must be there. -1 with an exception. */
 int core_args(const char *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, const char *const *names,
@@ -141,6 +150,19 @@ int select_init(PyObject *module, core_state *st);
 void select_clear(core_state *st);
 int blocking_init(PyObject *module, core_state *st);
 int net_init(PyObject *module, core_state *st);
+int scope_init(PyObject *module, core_state *st);
+int timer_init(PyObject *module, core_state *st);
+int sync_init(PyObject *module, core_state *st);
+
+/* time.time() */
+double core_wall_time(void);
+/* Start a goroutine that calls fn(), `context` (may be NULL) stolen. Makes no object: the loop may call it. 0 or -1
+ * (no exception). */
+int goroutine_spawn(core_state *st, PyObject *fn, PyObject *context, rm_pyplace born);
+/* g ends: leave what scopes it has not left itself. */
+void scope_unwind(rm_g *g);
+/* Chan closed while the Event is set; borrowed. */
+py_chan *event_chan(PyObject *event);
 
 py_goroutine *goroutine_handle(core_state *st, rm_g *g); /* new reference; g alive */
 /* In a forked child: g is not there any more. Its handle says cancelled; the channel that is to be closed once nobody

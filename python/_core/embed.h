@@ -14,6 +14,7 @@ typedef struct rm_embed_g {
     Py_ssize_t nargs;
     PyObject *kwnames;
     rm_pyplace born;   /* where go() was called */
+    PyObject *at_end;  /* to be called then, or NULL */
     PyObject *pending; /* what cancel() was given as its message */
     uint32_t pyflags;  /* PYF_* */
     uint32_t yellow;   /* bytes of the guard that are open */
@@ -29,6 +30,6 @@ typedef struct rm_embed_g {
 
 enum { PYF_YELLOW = 1 }; /* the guard is open: see yellow.c */
 
-_Static_assert(sizeof(rm_embed_g) < 300, "a parked goroutine must fit on one page");
+_Static_assert(sizeof(rm_embed_g) < 320, "a parked goroutine must fit on one page");
 
 #endif

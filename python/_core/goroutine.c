@@ -143,6 +143,8 @@ static int finish(core_state *st, rm_g *g, PyObject *result) {
                 PyErr_GivenExceptionMatches(result, PyExc_SystemExit)) {
                 if (handle) handle->collected = true;
                 core_raise_in_main(st, Py_NewRef(result));
+            } else if (g->embed.pyflags & PYF_COLLECTED) {
+                if (handle) handle->collected = true;
             } else if (!handle || g == st->rt->main_g) { /* in a forked child nobody is left who would ask */
                 py_goroutine *h = goroutine_handle(st, g);
                 if (h) h->collected = true;
@@ -187,6 +189,14 @@ int goroutine_lost(core_state *st, rm_g *g, PyObject *to_close) {
     return 0; /* a reference that g has had to it goes with g's others */
 }
 
+static rm_noinline void call_at_end(rm_g *g) {
+    PyObject *then = g->embed.at_end, *r = PyObject_CallNoArgs(then);
+    if (!r) PyErr_WriteUnraisable(then);
+    Py_XDECREF(r);
+    g->embed.at_end = NULL;
+    Py_DECREF(then);
+}
+
 static void go_entry(void *arg) {
     rm_g *g = arg;
     core_state *st = g->p->rt->embedder;
@@ -194,6 +204,7 @@ static void go_entry(void *arg) {
     rm_pystate_begin(&g->embed.py, st->tstate);
     if (rm_unlikely(g->cancel & RM_CANCEL_ONCE)) { /* it never begins */
         g->cancel &= (uint8_t)~RM_CANCEL_ONCE;
+        g->flags |= RM_GF_DIRECT;
         core_raise(st, g, -ECANCELED);
         result = NULL;
     } else {
@@ -203,6 +214,8 @@ static void go_entry(void *arg) {
     }
     rm_assert(!result == !!PyErr_Occurred());
     int status = finish(st, g, result);
+    if (rm_unlikely(g->scope != NULL)) scope_unwind(g);
+    if (rm_unlikely(g->embed.at_end != NULL)) call_at_end(g);
     Py_ssize_t n = g->embed.nargs + (g->embed.kwnames ? PyTuple_GET_SIZE(g->embed.kwnames) : 0);
     for (Py_ssize_t i = 0; i < n; i++) Py_DECREF(g->embed.args[i]);
     Py_DECREF(g->embed.fn);
@@ -219,13 +232,43 @@ static void go_entry(void *arg) {
 
 /* ------------------------------------------------------------------ go ---- */
 
+#define ARGS_MAX 8192
+
+/* Everything but a handle: makes no object. `context` and `born` are stolen. NULL, no exception: no stack to be had. */
+static rm_g *spawn(core_state *st, PyObject *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                   PyObject *context, rm_pyplace born, PyObject *then) {
+    Py_ssize_t n = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    /* one slot more in front: callees may use it (PY_VECTORCALL_ARGUMENTS_OFFSET) */
+    size_t vector = ((size_t)(n + 1) * sizeof(PyObject *) + 15) & ~(size_t)15;
+    rm_g *g = n < ARGS_MAX ? rm_g_alloc(st->rt, CHUNK_BYTES + vector) : NULL;
+    if (rm_unlikely(!g)) {
+        Py_XDECREF(context);
+        Py_XDECREF(born.code);
+        return NULL;
+    }
+    char *low = (char *)g->sp; /* the chunk, then the vector, then the control block */
+    PyObject **v = (PyObject **)((char *)g - vector) + 1;
+    for (Py_ssize_t i = 0; i < n; i++) v[i] = Py_NewRef(args[i]);
+    g->embed.fn = Py_NewRef(fn);
+    g->embed.args = v;
+    g->embed.nargs = nargs;
+    g->embed.kwnames = Py_XNewRef(kwnames);
+    g->embed.handle = NULL;
+    g->embed.pyflags = g->embed.yellow = 0;
+    g->embed.pending = NULL;
+    g->embed.at_end = Py_XNewRef(then);
+    g->embed.born = born;
+    rm_pystate_init(&g->embed.py, st->tstate, low, CHUNK_BYTES, g->lo, low, context);
+    rm_g_queue(st->rt, g, go_entry, g);
+    return g;
+}
+
 PyDoc_STRVAR(go_doc,
              "go(fn, /, *args, **kwargs)\n--\n\nStart fn(*args, **kwargs) in a new goroutine, behind those that are "
              "runnable, and return its Goroutine.\n\n"
              "Never parks. Any thread. Goroutines begin in the order of their go. Also a decorator for a function\n"
              "without arguments. MemoryError when no stack can be had.");
-static PyObject *core_go(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
-    core_state *st = core_of(module);
+rm_inline PyObject *start(core_state *st, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject *then) {
     if (rm_unlikely(nargs < 1)) return PyErr_Format(PyExc_TypeError, "go: a function is needed");
     if (rm_unlikely(!PyCallable_Check(args[0])))
         return PyErr_Format(PyExc_TypeError, "go: fn must be callable, not %.100s", Py_TYPE(args[0])->tp_name);
@@ -238,43 +281,43 @@ static PyObject *core_go(PyObject *module, PyObject *const *args, Py_ssize_t nar
         Py_XDECREF(context);
         return NULL;
     }
-    Py_ssize_t n = nargs - 1 + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
-    /* one slot more in front: callees may use it (PY_VECTORCALL_ARGUMENTS_OFFSET) */
-    size_t vector = ((size_t)(n + 1) * sizeof(PyObject *) + 15) & ~(size_t)15;
-    rm_g *g = n < 8192 ? rm_g_alloc(st->rt, CHUNK_BYTES + vector) : NULL;
+    rm_g *g = spawn(st, args[0], args + 1, nargs - 1, kwnames, context, rm_pystate_place(ts), then);
     if (rm_unlikely(!g)) {
-        Py_XDECREF(context);
         PyObject_GC_Track(handle);
         Py_DECREF(handle);
-        if (n >= 8192) return PyErr_Format(PyExc_ValueError, "go: too many arguments (%zd)", n);
+        if (nargs > ARGS_MAX / 2) return PyErr_Format(PyExc_ValueError, "go: too many arguments (%zd)", nargs);
         return PyErr_NoMemory();
     }
-    char *low = (char *)g->sp; /* the chunk, then the vector, then the control block */
-    PyObject **v = (PyObject **)((char *)g - vector) + 1;
-    for (Py_ssize_t i = 0; i < n; i++) v[i] = Py_NewRef(args[1 + i]);
-    g->embed.fn = Py_NewRef(args[0]);
-    g->embed.args = v;
-    g->embed.nargs = nargs - 1;
-    g->embed.kwnames = Py_XNewRef(kwnames);
-    g->embed.pyflags = g->embed.yellow = 0;
-    g->embed.pending = NULL;
-    g->embed.born = rm_pystate_place(ts);
-    rm_pystate_init(&g->embed.py, st->tstate, low, CHUNK_BYTES, g->lo, low, context);
-    rm_g_queue(st->rt, g, go_entry, g);
     handle_bind(handle, g);
     return (PyObject *)handle;
 }
 
-/* ------------------------------------------------------------------ methods ---- */
-
-static int one_timeout(const char *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, int64_t *deadline) {
-    static const char *const names[] = {"timeout"};
-    PyObject *timeout = NULL;
-    *deadline = RM_FOREVER;
-    if (rm_likely(!nargs && !kwnames)) return 0;
-    if (core_args(fn, args, nargs, kwnames, names, 0, 1, &timeout)) return -1;
-    return timeout ? core_deadline(timeout, "timeout", deadline) : 0;
+static PyObject *core_go(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    return start(core_of(module), args, nargs, kwnames, NULL);
 }
+
+PyDoc_STRVAR(go_then_doc, "_go_then(then, fn, /, *args, **kwargs)\n--\n\nAs go(fn, ...), and then() is called at its "
+                          "end, also where it never begins.");
+static PyObject *core_go_then(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+    if (nargs < 2) return PyErr_Format(PyExc_TypeError, "_go_then: two functions are needed");
+    return start(core_of(module), args + 1, nargs - 1, kwnames, args[0]);
+}
+
+int goroutine_spawn(core_state *st, PyObject *fn, PyObject *context, rm_pyplace born) {
+    Py_XINCREF(born.code);
+    return spawn(st, fn, NULL, 0, NULL, context, born, NULL) ? 0 : -1;
+}
+
+PyDoc_STRVAR(collected_doc, "_collected()\n--\n\nIf the running goroutine fails, that has been taken care of.");
+static PyObject *core_collected(PyObject *module, PyObject *u) {
+    (void)u;
+    rm_g *g = core_enter_goroutine(core_of(module), "_collected()");
+    if (!g) return NULL;
+    g->embed.pyflags |= PYF_COLLECTED;
+    Py_RETURN_NONE;
+}
+
+/* ------------------------------------------------------------------ methods ---- */
 
 /* Wait for the end. -1 with an exception. */
 static int wait_done(py_goroutine *self, int64_t deadline) {
@@ -316,7 +359,7 @@ PyDoc_STRVAR(join_doc, "join($self, timeout=None)\n--\n\nWait for the end: the r
                        "May park. Any thread. TimeoutError, Cancelled; DeadlockError for the caller itself.");
 static PyObject *goroutine_join(py_goroutine *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     int64_t deadline;
-    if (one_timeout("join", args, nargs, kwnames, &deadline) || wait_done(self, deadline)) return NULL;
+    if (core_timeout_arg("join", args, nargs, kwnames, &deadline) || wait_done(self, deadline)) return NULL;
     return outcome(self);
 }
 
@@ -324,7 +367,7 @@ PyDoc_STRVAR(exception_doc, "exception($self, timeout=None)\n--\n\nWait for the 
                             "returned, or None.\n\nOtherwise as join().");
 static PyObject *goroutine_exception(py_goroutine *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     int64_t deadline;
-    if (one_timeout("exception", args, nargs, kwnames, &deadline) || wait_done(self, deadline)) return NULL;
+    if (core_timeout_arg("exception", args, nargs, kwnames, &deadline) || wait_done(self, deadline)) return NULL;
     self->collected = true;
     if (self->status == GO_RETURNED) Py_RETURN_NONE;
     return self->status == GO_CANCELLED ? cancelled_exception(self) : Py_NewRef(self->outcome);
@@ -384,6 +427,11 @@ static PyObject *goroutine_frames(py_goroutine *self, PyObject *u) {
     return self->g ? rm_pystate_frames(self->g) : PyList_New(0);
 }
 
+static PyObject *goroutine_raised(py_goroutine *self, PyObject *u) {
+    (void)u;
+    return PyBool_FromLong(self->status == GO_RAISED);
+}
+
 PyDoc_STRVAR(born_doc, "_born($self)\n--\n\nWhere go() was called: (filename, lineno, name), or None where it is "
                        "not known any more.");
 static PyObject *goroutine_born(py_goroutine *self, PyObject *u) {
@@ -422,6 +470,7 @@ static PyMethodDef goroutine_methods[] = {
     {"cancelled", (PyCFunction)goroutine_cancelled, METH_NOARGS, cancelled_doc},
     {"if_done", (PyCFunction)goroutine_if_done, METH_NOARGS, if_done_doc},
     {"stack", (PyCFunction)goroutine_stack, METH_NOARGS, stack_doc},
+    {"_raised", (PyCFunction)goroutine_raised, METH_NOARGS, "_raised($self)\n--\n\nWhether it failed. Collects nothing."},
     {"_born", (PyCFunction)goroutine_born, METH_NOARGS, born_doc},
     {"_frames", (PyCFunction)goroutine_frames, METH_NOARGS, frames_doc},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, "Goroutine[int] for annotations."},
@@ -553,6 +602,8 @@ PyObject *goroutine_as_waiting(core_state *st, rm_g *g) {
 static PyMethodDef functions[] = {
     {"go", (PyCFunction)(void (*)(void))core_go, METH_FASTCALL | METH_KEYWORDS, go_doc},
     {"gosched", (PyCFunction)(void (*)(void))core_gosched, METH_FASTCALL, gosched_doc},
+    {"_go_then", (PyCFunction)(void (*)(void))core_go_then, METH_FASTCALL | METH_KEYWORDS, go_then_doc},
+    {"_collected", core_collected, METH_NOARGS, collected_doc},
     {"sleep", core_sleep, METH_O, sleep_doc},
     {"current", core_current, METH_NOARGS, current_doc},
     {"_goroutines", core_goroutines, METH_NOARGS, goroutines_doc},

@@ -69,14 +69,12 @@ static PyObject *raise_deadlock(core_state *st, rm_g *g) {
 PyObject *core_raise(core_state *st, rm_g *g, int code) {
     switch (code) {
     case -ECANCELED: {
-        PyObject *msg = g->p ? g->embed.pending : NULL;
-        if (!msg) {
-            PyErr_SetNone(st->Cancelled);
-            return NULL;
-        }
-        g->embed.pending = NULL;
-        PyObject *exc = PyObject_CallOneArg(st->Cancelled, msg);
-        Py_DECREF(msg);
+        bool direct = g->p && g->flags & RM_GF_DIRECT; /* cancel(): no scope may take it for its own */
+        PyObject *msg = direct ? g->embed.pending : NULL;
+        if (msg) g->embed.pending = NULL;
+        PyObject *exc = msg ? PyObject_CallOneArg(st->Cancelled, msg) : PyObject_CallNoArgs(st->Cancelled);
+        Py_XDECREF(msg);
+        if (exc && direct && PyObject_SetAttr(exc, st->str_direct, Py_True)) Py_CLEAR(exc);
         if (exc) PyErr_SetObject(st->Cancelled, exc);
         Py_XDECREF(exc);
         return NULL;
@@ -186,6 +184,21 @@ int core_args(const char *fn, PyObject *const *args, Py_ssize_t nargs, PyObject 
             return -1;
         }
     return 0;
+}
+
+double core_wall_time(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+int core_timeout_arg(const char *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, int64_t *deadline) {
+    static const char *const names[] = {"timeout"};
+    PyObject *timeout = NULL;
+    *deadline = RM_FOREVER;
+    if (rm_likely(!nargs && !kwnames)) return 0;
+    if (core_args(fn, args, nargs, kwnames, names, 0, 1, &timeout)) return -1;
+    return timeout ? core_deadline(timeout, "timeout", deadline) : 0;
 }
 
 void core_call_excepthook(core_state *st, PyObject *goroutine, PyObject *exc) {
@@ -399,6 +412,7 @@ static int core_exec(PyObject *module) {
     if (add_exceptions(module, st) || PyModule_AddFunctions(module, functions)) return -1;
     if (chan_init(module, st) || goroutine_init(module, st) || select_init(module, st)) return -1;
     if (blocking_init(module, st) || net_init(module, st)) return -1;
+    if (scope_init(module, st) || timer_init(module, st) || sync_init(module, st)) return -1;
     return 0;
 }
 
@@ -411,6 +425,9 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg) {
     Py_VISIT(st->bomb_type);
     Py_VISIT(st->conn_type);
     Py_VISIT(st->listener_type);
+    PyTypeObject *const more[] = {st->mutex_type, st->rlock_type, st->event_type,
+                                  st->scope_type, st->timer_type, st->ticker_type};
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++) Py_VISIT(more[i]);
     Py_VISIT(st->default_case);
     Py_VISIT(st->main_exc);
     return 0;
@@ -426,11 +443,14 @@ static int core_clear(PyObject *module) {
     Py_CLEAR(st->bomb_type);
     Py_CLEAR(st->conn_type);
     Py_CLEAR(st->listener_type);
+    PyTypeObject **const more[] = {&st->mutex_type, &st->rlock_type, &st->event_type,
+                                   &st->scope_type, &st->timer_type, &st->ticker_type};
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++) Py_CLEAR(*more[i]);
     Py_CLEAR(st->default_case);
     Py_CLEAR(st->main_exc);
     PyObject **excs[] = {&st->RametError, &st->ChannelError,   &st->ChanClosed,         &st->WouldBlock,
                          &st->PanicError, &st->DeadlockError,  &st->GoroutineCancelled, &st->Cancelled,
-                         &st->ErrClosed,  &st->str_excepthook, &st->str_ramet};
+                         &st->ErrClosed,  &st->str_excepthook, &st->str_ramet,          &st->str_direct};
     for (size_t i = 0; i < sizeof excs / sizeof *excs; i++) Py_CLEAR(*excs[i]);
     return 0;
 }
@@ -456,5 +476,10 @@ static struct PyModuleDef def = {
     .m_size = sizeof(core_state), .m_slots = slots,        .m_traverse = core_traverse,
     .m_clear = core_clear,        .m_free = core_free,
 };
+
+core_state *core_of_type(PyTypeObject *type) {
+    PyObject *module = PyType_GetModuleByDef(type, &def);
+    return module ? core_of(module) : NULL;
+}
 
 PyMODINIT_FUNC PyInit__core(void) { return PyModuleDef_Init(&def); }

@@ -64,6 +64,8 @@ static PyObject *case_repr(py_case *self) {
         return PyUnicode_FromFormat("%R.if_send(%R)", self->source, self->value ? self->value : Py_None);
     case CASE_DONE:
         return PyUnicode_FromFormat("%R.if_done()", self->source);
+    case CASE_SET:
+        return PyUnicode_FromFormat("%R.if_set()", self->source);
     case CASE_READABLE:
         return PyUnicode_FromFormat("ramet.readable(%d)", self->fd);
     case CASE_WRITABLE:
@@ -263,6 +265,12 @@ static int add_case(selecting *s, Py_ssize_t i, PyObject *arg) {
             py_chan *done = goroutine_done_chan((py_goroutine *)c->source);
             if (!done) return -1;
             k->chan = &done->c;
+            return 0;
+        }
+        case CASE_SET: {
+            py_chan *set = event_chan(c->source);
+            if (!set) return -1;
+            k->chan = &set->c;
             return 0;
         }
         case CASE_DEFAULT:

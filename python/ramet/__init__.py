@@ -33,19 +33,24 @@ from ._core import (
     GoroutineCancelled,
     PanicError,
     RametError,
+    Scope,
     Selection,
     WouldBlock,
     blocking,
+    cancel_scope,
     current,
     default,
     go,
     gosched,
     makechan,
+    move_on_after,
     num_goroutines,
     readable,
     select,
     set_max_threads,
+    shield,
     stats,
+    timeout,
     writable,
 )
 from ._report import default_excepthook as excepthook
@@ -61,30 +66,41 @@ __all__ = [
     "ChanClosed",
     "ChannelError",
     "DeadlockError",
+    "Executor",
     "Goroutine",
     "GoroutineCancelled",
+    "Group",
     "PanicError",
     "RametError",
+    "Scope",
     "Selection",
     "WouldBlock",
+    "as_completed",
     "blocking",
+    "cancel_scope",
     "configure",
     "current",
     "default",
     "dump",
     "excepthook",
+    "gather",
     "go",
     "gosched",
+    "local",
     "maintask",
     "makechan",
+    "move_on_after",
     "num_goroutines",
     "procs",
     "readable",
     "run",
     "select",
     "set_max_threads",
+    "shield",
     "stats",
     "syscall",
+    "timeout",
+    "wait",
     "writable",
 ]
 
@@ -107,12 +123,19 @@ def syscall(fn: _Callable[..., _Any]) -> _Callable[..., _Any]:
 
 
 def __getattr__(name: str) -> _Any:
-    # net imports socket: only who uses it pays for that
-    if name in ("net", "time"):
-        import importlib
+    # these import socket, concurrent.futures, ...: only who uses them pays for that
+    import importlib
 
+    if name in ("context", "net", "sync", "time"):
         return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in ("Executor", "Group", "as_completed", "gather", "wait"):
+        value = getattr(importlib.import_module(f"{__name__}._structure"), name)
+    elif name == "local":
+        from threading import local as value  # its values hang on the thread state's dict, which every goroutine has
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
 
 
 _report.install(_core)

@@ -21,12 +21,29 @@ net.dial net.listen net.serve net.Listener net.Conn net.lookup_host
 net.Conn.read net.Conn.readinto net.Conn.write net.Conn.close net.Conn.fileno net.Conn.local_addr net.Conn.remote_addr
 net.Conn.set_deadline net.Conn.set_read_deadline net.Conn.set_write_deadline
 net.Listener.accept net.Listener.addr net.Listener.close net.Listener.__iter__
+gather wait as_completed Group timeout move_on_after cancel_scope shield Executor local
+Group.go Group.map Group.cancel Group.__enter__ Group.__exit__
+time.Timer time.after time.after_func time.Ticker time.tick time.After time.AfterFunc time.Tick
+time.Timer.c time.Timer.stop time.Timer.reset time.Ticker.c time.Ticker.stop time.Ticker.reset
+sync.Mutex sync.Lock sync.RLock sync.RWMutex sync.Cond sync.Condition sync.WaitGroup sync.Once sync.once_value sync.Semaphore
+sync.BoundedSemaphore sync.Event sync.Barrier sync.Queue sync.LifoQueue sync.PriorityQueue sync.SimpleQueue sync.Empty
+sync.Full sync.ShutDown sync.Future sync.atomic.AtomicLong
+sync.Mutex.lock sync.Mutex.unlock sync.Mutex.try_lock sync.Mutex.acquire sync.Mutex.release sync.Mutex.locked
+sync.RWMutex.lock sync.RWMutex.unlock sync.RWMutex.rlock sync.RWMutex.runlock sync.RWMutex.rlocker
+sync.Cond.wait sync.Cond.signal sync.Cond.broadcast sync.Cond.wait_for sync.Cond.notify sync.Cond.notify_all
+sync.WaitGroup.add sync.WaitGroup.done sync.WaitGroup.wait sync.WaitGroup.go sync.Once.do
+sync.Event.set sync.Event.clear sync.Event.is_set sync.Event.wait sync.Event.if_set
+sync.Queue.put sync.Queue.get sync.Queue.put_nowait sync.Queue.get_nowait sync.Queue.qsize sync.Queue.empty
+sync.Queue.full sync.Queue.task_done sync.Queue.join sync.Queue.shutdown
+sync.atomic.AtomicLong.add sync.atomic.AtomicLong.sub sync.atomic.AtomicLong.set sync.atomic.AtomicLong.get
+sync.atomic.AtomicLong.swap sync.atomic.AtomicLong.compare_and_swap sync.atomic.AtomicLong.value
+context.background context.with_cancel context.with_cancel_cause context.with_timeout context.with_deadline
+context.with_value context.without_cancel context.after_func context.cause context.Canceled context.DeadlineExceeded
 """.split()
 
 # names of later parts: not even stubs
 LATER = """
-gather wait as_completed Group timeout move_on_after cancel_scope shield Executor local no_preempt sync context patch std
-compat aio process cluster trace debug testing
+no_preempt patch std compat aio process cluster trace debug testing
 """.split()
 
 

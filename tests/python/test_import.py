@@ -31,15 +31,21 @@ import time, typing, functools, traceback, types, collections
 before = state()
 modules = set(sys.modules)
 import ramet
-from ramet import *
 import ramet.time
 from ramet.time import *
+from ramet import Chan, num_goroutines, stats
+new = set(sys.modules) - modules
 c = Chan(1)
 case = c.if_recv()
 after = state()
+from ramet import *  # from here on what the standard library's modules do is theirs
+import ramet.sync, ramet.context
+lock, group = ramet.sync.Mutex(), Group()
+with lock:
+    pass
+assert len(os.listdir("/proc/self/task")) == 1
 for k in before:
     assert before[k] == after[k], (k, before[k], after[k])
-new = set(sys.modules) - modules
 assert not [m for m in new if not m.startswith("ramet")], new
 assert "ramet.net" not in new
 assert num_goroutines() == 1 and stats()["goroutines"] == 1

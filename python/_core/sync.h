@@ -1,0 +1,51 @@
+/* sync.h: what the files of ramet.sync's types share. */
+#ifndef RAMET_SYNC_H
+#define RAMET_SYNC_H
+
+#include "core.h"
+#include "waitq.h"
+
+/* The calling goroutine for something that can be done at once, for which no runtime is started: NULL if there is nobody
+ * whom a cancellation could concern. */
+rm_inline rm_g *sync_peek(core_state *st) {
+    rm_m *m = rm_tls;
+    return rm_likely(m && m->rt == st->rt && m->p) ? m->p->cur : NULL;
+}
+
+/* None, or the exception for e. */
+rm_inline PyObject *sync_done(core_state *st, rm_g *g, int e) {
+    if (rm_likely(e == 0)) Py_RETURN_NONE;
+    return core_raise(st, g, e);
+}
+
+/* (blocking=True, timeout=-1) of the standard locks -> a deadline. -1 with an exception. */
+int sync_acquire_args(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, int64_t *deadline);
+/* What acquire() says: True, False when the time is up, or an exception. */
+PyObject *sync_acquired(core_state *st, rm_g *g, int e);
+
+/* mutex.c: RM_TYPE objects that Cond knows from inside */
+typedef struct py_mutex {
+    PyObject_HEAD rm_mutex m;
+    core_state *st;
+    PyObject *weakrefs;
+} py_mutex;
+
+typedef struct py_rlock {
+    PyObject_HEAD rm_mutex m;
+    rm_g *owner; /* with its id, 0 for a foreign thread's: who may lock it again, `count` times so far */
+    uint64_t owner_id;
+    unsigned long count;
+    core_state *st;
+    PyObject *weakrefs;
+} py_rlock;
+
+#define SYNC_NEW(st, type, T)                                                                                         \
+    T *self = (T *)(type)->tp_alloc(type, 0);                                                                          \
+    if (!self) return NULL;                                                                                            \
+    self->st = st
+
+int sync_init(PyObject *module, core_state *st); /* sync_lock.c */
+int sync_cond_init(PyObject *module, core_state *st);
+int sync_more_init(PyObject *module, core_state *st);
+
+#endif
