@@ -114,8 +114,8 @@ static PyObject *chan_repr(py_chan *self) {
 /* ------------------------------------------------------------------ operations ---- */
 
 /* One required argument `v` (or none) and timeout. */
-static int timed(const char *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, int required,
-                 PyObject **v, int64_t *deadline) {
+static int timed(const char *fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, int required, PyObject **v,
+                 int64_t *deadline) {
     static const char *const names[] = {"v", "timeout"};
     *deadline = RM_FOREVER;
     PyObject *a[2] = {NULL, NULL};

@@ -470,7 +470,8 @@ static PyMethodDef goroutine_methods[] = {
     {"cancelled", (PyCFunction)goroutine_cancelled, METH_NOARGS, cancelled_doc},
     {"if_done", (PyCFunction)goroutine_if_done, METH_NOARGS, if_done_doc},
     {"stack", (PyCFunction)goroutine_stack, METH_NOARGS, stack_doc},
-    {"_raised", (PyCFunction)goroutine_raised, METH_NOARGS, "_raised($self)\n--\n\nWhether it failed. Collects nothing."},
+    {"_raised", (PyCFunction)goroutine_raised, METH_NOARGS,
+     "_raised($self)\n--\n\nWhether it failed. Collects nothing."},
     {"_born", (PyCFunction)goroutine_born, METH_NOARGS, born_doc},
     {"_frames", (PyCFunction)goroutine_frames, METH_NOARGS, frames_doc},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, "Goroutine[int] for annotations."},
@@ -519,7 +520,7 @@ static PyObject *core_gosched(PyObject *module, PyObject *const *args, Py_ssize_
 }
 
 PyDoc_STRVAR(sleep_doc, "sleep(d, /)\n--\n\nSleep d seconds; zero or less yields. May park. Cancelled.\n\n"
-             "Never too short; too long by at most 1/128 of d and 1 ms when many are woken together.");
+                        "Never too short; too long by at most 1/128 of d and 1 ms when many are woken together.");
 static PyObject *core_sleep(PyObject *module, PyObject *d) {
     core_state *st = core_of(module);
     int64_t ns;

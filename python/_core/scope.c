@@ -108,8 +108,9 @@ static PyObject *scope_exit(py_scope *self, PyObject *const *args, Py_ssize_t na
     return NULL;
 }
 
-PyDoc_STRVAR(scope_cancel_doc, "cancel($self)\n--\n\nCancel the block: Cancelled at every cancellation point in it. Never "
-                               "parks. Any thread.");
+PyDoc_STRVAR(scope_cancel_doc,
+             "cancel($self)\n--\n\nCancel the block: Cancelled at every cancellation point in it. Never "
+             "parks. Any thread.");
 static PyObject *scope_cancel(py_scope *self, PyObject *u) {
     (void)u;
     if (!self->entered) {
@@ -165,10 +166,9 @@ static int set_deadline(py_scope *self, PyObject *v, void *u) {
 }
 
 static PyObject *scope_repr(py_scope *self) {
-    return PyUnicode_FromFormat("<ramet.%s %s at %p>", names[self->kind],
-                                self->entered ? (self->s.cancelled ? "cancelled" : "entered")
-                                              : (self->left ? "left" : "new"),
-                                self);
+    return PyUnicode_FromFormat(
+        "<ramet.%s %s at %p>", names[self->kind],
+        self->entered ? (self->s.cancelled ? "cancelled" : "entered") : (self->left ? "left" : "new"), self);
 }
 
 #define FAST(name, fn, flags, doc) {name, (PyCFunction)(void (*)(void))fn, flags, doc}
@@ -209,13 +209,15 @@ static PyObject *make_timed(PyObject *module, PyObject *seconds, int kind) {
     return (PyObject *)scope_new(core_of(module), kind, ns);
 }
 
-PyDoc_STRVAR(timeout_doc, "timeout(s, /)\n--\n\nA block that has s seconds (None: for ever): with timeout(5) as scope: ...\n\n"
-                          "Once they have passed, Cancelled is raised at every cancellation point in it, and "
-                          "TimeoutError leaves it.");
+PyDoc_STRVAR(timeout_doc,
+             "timeout(s, /)\n--\n\nA block that has s seconds (None: for ever): with timeout(5) as scope: ...\n\n"
+             "Once they have passed, Cancelled is raised at every cancellation point in it, and "
+             "TimeoutError leaves it.");
 static PyObject *core_timeout(PyObject *module, PyObject *s) { return make_timed(module, s, SCOPE_TIMEOUT); }
 
-PyDoc_STRVAR(move_on_after_doc, "move_on_after(s, /)\n--\n\nAs timeout(), but the block is just left once the time is up: "
-                                "scope.cancelled tells.");
+PyDoc_STRVAR(move_on_after_doc,
+             "move_on_after(s, /)\n--\n\nAs timeout(), but the block is just left once the time is up: "
+             "scope.cancelled tells.");
 static PyObject *core_move_on_after(PyObject *module, PyObject *s) { return make_timed(module, s, SCOPE_MOVE_ON); }
 
 PyDoc_STRVAR(cancel_scope_doc, "cancel_scope()\n--\n\nA block that scope.cancel() ends.");
@@ -224,8 +226,9 @@ static PyObject *core_cancel_scope(PyObject *module, PyObject *u) {
     return (PyObject *)scope_new(core_of(module), SCOPE_CANCEL, RM_FOREVER);
 }
 
-PyDoc_STRVAR(shield_doc, "shield()\n--\n\nA block that nothing outside it cancels: Goroutine.cancel() and outer scopes wait "
-                         "until it is left.");
+PyDoc_STRVAR(shield_doc,
+             "shield()\n--\n\nA block that nothing outside it cancels: Goroutine.cancel() and outer scopes wait "
+             "until it is left.");
 static PyObject *core_shield(PyObject *module, PyObject *u) {
     (void)u;
     return (PyObject *)scope_new(core_of(module), SCOPE_SHIELD, RM_FOREVER);

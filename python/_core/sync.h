@@ -39,7 +39,7 @@ typedef struct py_rlock {
     PyObject *weakrefs;
 } py_rlock;
 
-#define SYNC_NEW(st, type, T)                                                                                         \
+#define SYNC_NEW(st, type, T)                                                                                          \
     T *self = (T *)(type)->tp_alloc(type, 0);                                                                          \
     if (!self) return NULL;                                                                                            \
     self->st = st

@@ -186,9 +186,10 @@ static int wait_args(const char *fn, PyObject *const *args, Py_ssize_t nargs, Py
     return a[required] ? core_deadline(a[required], "timeout", deadline) : 0;
 }
 
-PyDoc_STRVAR(cond_wait_doc, "wait($self, timeout=None)\n--\n\nGive up the lock, wait for a notification, take the lock "
-                            "again: True, or False\nonce the time is up.\n\n"
-                            "May park. Any thread. RuntimeError if the lock is not held; Cancelled, with the lock held.");
+PyDoc_STRVAR(cond_wait_doc,
+             "wait($self, timeout=None)\n--\n\nGive up the lock, wait for a notification, take the lock "
+             "again: True, or False\nonce the time is up.\n\n"
+             "May park. Any thread. RuntimeError if the lock is not held; Cancelled, with the lock held.");
 static PyObject *cond_wait(py_cond *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     int64_t deadline;
     if (wait_args("wait", args, nargs, kwnames, 0, NULL, &deadline) || need_owned(self, "wait")) return NULL;
@@ -242,15 +243,17 @@ static PyObject *cond_notify_all(py_cond *self, PyObject *u) {
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(cond_signal_doc, "signal($self)\n--\n\nWake one waiter; the lock need not be held. Never parks. Any thread.");
+PyDoc_STRVAR(cond_signal_doc,
+             "signal($self)\n--\n\nWake one waiter; the lock need not be held. Never parks. Any thread.");
 static PyObject *cond_signal(py_cond *self, PyObject *u) {
     (void)u;
     rm_cond_notify(&self->c, 1);
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(cond_broadcast_doc, "broadcast($self)\n--\n\nWake all waiters; the lock need not be held. Never parks. Any "
-                                 "thread.");
+PyDoc_STRVAR(cond_broadcast_doc,
+             "broadcast($self)\n--\n\nWake all waiters; the lock need not be held. Never parks. Any "
+             "thread.");
 static PyObject *cond_broadcast(py_cond *self, PyObject *u) {
     (void)u;
     rm_cond_notify(&self->c, UINT32_MAX);
@@ -323,8 +326,9 @@ static PyMemberDef cond_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 static PyType_Slot cond_slots[] = {
-    {Py_tp_doc, "Cond(l=None)\n--\n\nA condition variable over l (default: an RLock): Go's Cond, and threading.Condition's "
-                "API.\nBetween goroutines and OS threads."},
+    {Py_tp_doc,
+     "Cond(l=None)\n--\n\nA condition variable over l (default: an RLock): Go's Cond, and threading.Condition's "
+     "API.\nBetween goroutines and OS threads."},
     {Py_tp_new, cond_new},
     {Py_tp_traverse, cond_traverse},
     {Py_tp_clear, cond_clear},

@@ -208,8 +208,8 @@ static PyType_Slot mutex_slots[] = {
     {Py_tp_members, mutex_members},
     {0, NULL},
 };
-static PyType_Spec mutex_spec = {"ramet.sync.Mutex", sizeof(py_mutex), 0,
-                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE, mutex_slots};
+static PyType_Spec mutex_spec = {"ramet.sync.Mutex", sizeof(py_mutex), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+                                 mutex_slots};
 
 /* ------------------------------------------------------------------ RLock ---- */
 
@@ -361,8 +361,9 @@ static PyObject *rlock_repr(py_rlock *self) {
 PyDoc_STRVAR(rlock_acquire_doc,
              "acquire($self, blocking=True, timeout=-1)\n--\n\nAs threading.RLock's: the goroutine (or OS thread) that "
              "has it may\nhave it again. May park. Any thread. Cancelled.");
-PyDoc_STRVAR(rlock_release_doc, "release($self)\n--\n\nOne of its acquires is undone. RuntimeError if the caller has it "
-                                "not. Never parks.");
+PyDoc_STRVAR(rlock_release_doc,
+             "release($self)\n--\n\nOne of its acquires is undone. RuntimeError if the caller has it "
+             "not. Never parks.");
 static PyMethodDef rlock_methods[] = {
     FAST("acquire", rlock_acquire, FASTCALL_KW, rlock_acquire_doc),
     FAST("release", rlock_release, METH_FASTCALL, rlock_release_doc),
@@ -482,8 +483,9 @@ static PyObject *rwmutex_repr(py_rwmutex *self) {
 
 PyDoc_STRVAR(rw_lock_doc, "lock($self, timeout=None)\n--\n\nLock it for writing: alone.\n\nMay park. Any thread. "
                           "TimeoutError; Cancelled. A writer that waits keeps later readers out.");
-PyDoc_STRVAR(rw_rlock_doc, "rlock($self, timeout=None)\n--\n\nLock it for reading: with other readers.\n\nMay park. Any "
-                           "thread. TimeoutError; Cancelled.");
+PyDoc_STRVAR(rw_rlock_doc,
+             "rlock($self, timeout=None)\n--\n\nLock it for reading: with other readers.\n\nMay park. Any "
+             "thread. TimeoutError; Cancelled.");
 PyDoc_STRVAR(rw_unlock_doc, "unlock($self)\n--\n\nUndo a lock(). PanicError if there was none. Never parks.");
 PyDoc_STRVAR(rw_runlock_doc, "runlock($self)\n--\n\nUndo an rlock(). PanicError if there was none. Never parks.");
 PyDoc_STRVAR(rw_try_doc, "Lock it if that can be done at once: whether it was. Never parks.");

@@ -24,12 +24,14 @@ static PyObject *sem_make(PyTypeObject *type, PyObject *args, PyObject *kwargs, 
     static char *names[] = {"value", NULL};
     PyObject *value = NULL;
     core_state *st = core_of_type(type);
-    if (!st || !PyArg_ParseTupleAndKeywords(args, kwargs, bounded ? "|O:BoundedSemaphore" : "|O:Semaphore", names, &value))
+    if (!st ||
+        !PyArg_ParseTupleAndKeywords(args, kwargs, bounded ? "|O:BoundedSemaphore" : "|O:Semaphore", names, &value))
         return NULL;
     int64_t n = 1;
     if (value) {
         if (!PyIndex_Check(value))
-            return PyErr_Format(PyExc_TypeError, "Semaphore: value must be an int, not %.100s", Py_TYPE(value)->tp_name);
+            return PyErr_Format(PyExc_TypeError, "Semaphore: value must be an int, not %.100s",
+                                Py_TYPE(value)->tp_name);
         n = PyNumber_AsSsize_t(value, PyExc_OverflowError);
         if (n == -1 && PyErr_Occurred()) return NULL;
     }
@@ -96,8 +98,7 @@ static PyObject *sem_value(py_sem *self, void *u) {
     return PyLong_FromLongLong(self->s.n);
 }
 static PyObject *sem_repr(py_sem *self) {
-    if (self->most < 0)
-        return PyUnicode_FromFormat("<sync.Semaphore at %p: value=%lld>", self, (long long)self->s.n);
+    if (self->most < 0) return PyUnicode_FromFormat("<sync.Semaphore at %p: value=%lld>", self, (long long)self->s.n);
     return PyUnicode_FromFormat("<sync.BoundedSemaphore at %p: value=%lld/%lld>", self, (long long)self->s.n,
                                 (long long)self->most);
 }
@@ -119,15 +120,22 @@ static PyMemberDef sem_members[] = {
 };
 #define SEM_SLOTS(doc, new)                                                                                            \
     {                                                                                                                  \
-        {Py_tp_doc, doc}, {Py_tp_new, new}, {Py_tp_dealloc, plain_dealloc}, {Py_tp_repr, sem_repr},                    \
-            {Py_tp_methods, sem_methods}, {Py_tp_members, sem_members}, {Py_tp_getset, sem_getset}, {0, NULL},         \
+        {Py_tp_doc, doc},                                                                                              \
+        {Py_tp_new, new},                                                                                              \
+        {Py_tp_dealloc, plain_dealloc},                                                                                \
+        {Py_tp_repr, sem_repr},                                                                                        \
+        {Py_tp_methods, sem_methods},                                                                                  \
+        {Py_tp_members, sem_members},                                                                                  \
+        {Py_tp_getset, sem_getset},                                                                                    \
+        {0, NULL},                                                                                                     \
     }
 static PyType_Slot sem_slots[] = SEM_SLOTS("Semaphore(value=1)\n--\n\nthreading.Semaphore's API, in order; between "
                                            "goroutines and OS threads.",
                                            sem_new);
-static PyType_Slot bounded_slots[] = SEM_SLOTS("BoundedSemaphore(value=1)\n--\n\nA Semaphore that is never released more "
-                                               "often than acquired: ValueError.",
-                                               bounded_new);
+static PyType_Slot bounded_slots[] =
+    SEM_SLOTS("BoundedSemaphore(value=1)\n--\n\nA Semaphore that is never released more "
+              "often than acquired: ValueError.",
+              bounded_new);
 #define OPEN_TYPE (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE)
 static PyType_Spec sem_spec = {"ramet.sync.Semaphore", sizeof(py_sem), 0, OPEN_TYPE, sem_slots};
 static PyType_Spec bounded_spec = {"ramet.sync.BoundedSemaphore", sizeof(py_sem), 0, OPEN_TYPE, bounded_slots};
@@ -214,9 +222,11 @@ static PyObject *event_repr(py_event *self) {
 }
 
 static PyMethodDef event_methods[] = {
-    {"set", (PyCFunction)event_set, METH_NOARGS, "set($self)\n--\n\nSet it: all who wait go on. Never parks. Any thread."},
+    {"set", (PyCFunction)event_set, METH_NOARGS,
+     "set($self)\n--\n\nSet it: all who wait go on. Never parks. Any thread."},
     {"clear", (PyCFunction)event_clear, METH_NOARGS, "clear($self)\n--\n\nUnset it. Never parks. Any thread."},
-    {"is_set", (PyCFunction)event_is_set, METH_NOARGS, "is_set($self)\n--\n\nWhether it is set. Never parks. Any thread."},
+    {"is_set", (PyCFunction)event_is_set, METH_NOARGS,
+     "is_set($self)\n--\n\nWhether it is set. Never parks. Any thread."},
     FAST("wait", event_wait, FASTCALL_KW, event_wait_doc),
     {"if_set", (PyCFunction)event_if_set, METH_NOARGS,
      "if_set($self)\n--\n\nThe select case that is ready while it is set; its value is this Event."},
@@ -275,8 +285,9 @@ static PyObject *waitgroup_done(py_waitgroup *self, PyObject *u) {
     return waitgroup_change(self, -1);
 }
 
-PyDoc_STRVAR(waitgroup_wait_doc, "wait($self, timeout=None)\n--\n\nWait until the counter is zero. May park. Any thread. "
-                                 "TimeoutError; Cancelled.");
+PyDoc_STRVAR(waitgroup_wait_doc,
+             "wait($self, timeout=None)\n--\n\nWait until the counter is zero. May park. Any thread. "
+             "TimeoutError; Cancelled.");
 static PyObject *waitgroup_wait(py_waitgroup *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     int64_t deadline;
     if (core_timeout_arg("wait", args, nargs, kwnames, &deadline)) return NULL;
@@ -410,8 +421,9 @@ static PyMemberDef long_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 static PyType_Slot long_slots[] = {
-    {Py_tp_doc, "AtomicLong(value=0)\n--\n\nA 64-bit integer changed atomically; past its ends it wraps, as Go's. Never "
-                "parks. Any thread."},
+    {Py_tp_doc,
+     "AtomicLong(value=0)\n--\n\nA 64-bit integer changed atomically; past its ends it wraps, as Go's. Never "
+     "parks. Any thread."},
     {Py_tp_new, long_new},
     {Py_tp_dealloc, plain_dealloc},
     {Py_tp_repr, long_repr},

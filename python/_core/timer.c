@@ -201,26 +201,38 @@ static PyMethodDef timer_methods[] = {
 static PyMethodDef ticker_methods[] = {
     {"stop", (PyCFunction)timer_stop, METH_NOARGS,
      "stop($self)\n--\n\nNo more ticks, and none of before is received any more; c is not closed. Never parks."},
-    {"reset", (PyCFunction)timer_reset, METH_O, "reset($self, d, /)\n--\n\nTick every d seconds from now. Never parks."},
+    {"reset", (PyCFunction)timer_reset, METH_O,
+     "reset($self, d, /)\n--\n\nTick every d seconds from now. Never parks."},
     {NULL, NULL, 0, NULL},
 };
 static PyMemberDef timer_members[] = {
-    {"c", T_OBJECT, offsetof(py_timer, c), READONLY, "The channel on which the time is delivered (None: it calls a function)."},
+    {"c", T_OBJECT, offsetof(py_timer, c), READONLY,
+     "The channel on which the time is delivered (None: it calls a function)."},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(py_timer, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
-#define TIMER_SLOTS(doc, new, methods)                                                                                 \
+#define CALLED {Py_tp_call, timer_call}
+#define END {0, NULL}
+#define TIMER_SLOTS(doc, new, methods, last)                                                                           \
     {                                                                                                                  \
-        {Py_tp_doc, doc}, {Py_tp_new, new}, {Py_tp_traverse, timer_traverse}, {Py_tp_clear, timer_clear},              \
-            {Py_tp_dealloc, timer_dealloc}, {Py_tp_repr, timer_repr}, {Py_tp_methods, methods},                        \
-            {Py_tp_members, timer_members}, {Py_tp_call, timer_call}, {0, NULL},                                                                 \
+        {Py_tp_doc, doc},                                                                                              \
+        {Py_tp_new, new},                                                                                              \
+        {Py_tp_traverse, timer_traverse},                                                                              \
+        {Py_tp_clear, timer_clear},                                                                                    \
+        {Py_tp_dealloc, timer_dealloc},                                                                                \
+        {Py_tp_repr, timer_repr},                                                                                      \
+        {Py_tp_methods, methods},                                                                                      \
+        {Py_tp_members, timer_members},                                                                                \
+        last,                                                                                                          \
+        END,                                                                                                           \
     }
-static PyType_Slot timer_slots[] = TIMER_SLOTS("Timer(d)\n--\n\nDelivers the time on its channel c, once, d seconds from "
-                                               "now.",
-                                               timer_new, timer_methods);
+static PyType_Slot timer_slots[] =
+    TIMER_SLOTS("Timer(d)\n--\n\nDelivers the time on its channel c, once, d seconds from "
+                "now.",
+                timer_new, timer_methods, CALLED);
 static PyType_Slot ticker_slots[] = TIMER_SLOTS("Ticker(d)\n--\n\nDelivers the time on its channel c every d seconds; "
                                                 "drops ticks for a slow receiver.",
-                                                ticker_new, ticker_methods);
+                                                ticker_new, ticker_methods, END);
 #define FLAGS (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE)
 static PyType_Spec timer_spec = {"ramet.time.Timer", sizeof(py_timer), 0, FLAGS, timer_slots};
 static PyType_Spec ticker_spec = {"ramet.time.Ticker", sizeof(py_timer), 0, FLAGS, ticker_slots};
@@ -244,8 +256,9 @@ static PyObject *core_tick(PyObject *module, PyObject *d) {
     return chan_of(timer_start(st, st->ticker_type, d, true));
 }
 
-PyDoc_STRVAR(after_func_doc, "after_func(d, fn, /, *args, **kwargs)\n--\n\nCall fn(*args, **kwargs) in a goroutine of its "
-                             "own d seconds from now: a Timer, whose stop()\ncalls it off. Never parks.");
+PyDoc_STRVAR(after_func_doc,
+             "after_func(d, fn, /, *args, **kwargs)\n--\n\nCall fn(*args, **kwargs) in a goroutine of its "
+             "own d seconds from now: a Timer, whose stop()\ncalls it off. Never parks.");
 static PyObject *core_after_func(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     core_state *st = core_of(module);
     int64_t ns;
@@ -274,7 +287,8 @@ static PyObject *core_after_func(PyObject *module, PyObject *const *args, Py_ssi
 }
 
 static PyMethodDef functions[] = {
-    {"after", core_after, METH_O, "after(d, /)\n--\n\nA channel on which the time is delivered d seconds from now. Never parks."},
+    {"after", core_after, METH_O,
+     "after(d, /)\n--\n\nA channel on which the time is delivered d seconds from now. Never parks."},
     {"tick", core_tick, METH_O,
      "tick(d, /)\n--\n\nA channel on which the time is delivered every d seconds, as long as it is held. Never parks."},
     {"after_func", (PyCFunction)(void (*)(void))core_after_func, METH_FASTCALL | METH_KEYWORDS, after_func_doc},

@@ -18,6 +18,7 @@ or the first wait installs what the runtime needs.
 
 import functools as _functools
 from collections.abc import Callable as _Callable
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from . import _core, _report
@@ -56,6 +57,11 @@ from ._core import (
 from ._report import default_excepthook as excepthook
 from ._report import dump
 from ._run import maintask, run
+
+if _TYPE_CHECKING:  # at run time only for who uses them: see __getattr__
+    from threading import local
+
+    from ._structure import Executor, Group, as_completed, gather, wait
 
 __version__ = "0.1.0"
 

@@ -72,13 +72,15 @@ class Group:
         self._scope.cancel()
 
     def _wait_whatever_comes(self, exc: BaseException) -> BaseException:
+        waiting = True
         with _core.shield():
-            while True:
+            while waiting:
                 try:
                     self._members.wait()
-                    return exc
+                    waiting = False
                 except BaseException as e:  # an interrupt of main's
                     exc = self._graver(exc, e)
+        return exc
 
     @staticmethod
     def _graver(a: BaseException | None, b: BaseException) -> BaseException:
@@ -132,7 +134,7 @@ class _Done:
     """Tells of tasks in the order in which they are done."""
 
     def __init__(self, tasks: list[_Task]) -> None:
-        self._chan = _core.Chan(len(tasks))
+        self._chan: _core.Chan[_Task] = _core.Chan(len(tasks))
         self._watchers = []
         for task in tasks:
             if isinstance(task, _core.Goroutine):

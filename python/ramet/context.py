@@ -55,7 +55,7 @@ class Context:
         self._blocks: list[tuple[_Any, _Any]] = []
 
     @property
-    def done(self) -> _Chan | None:
+    def done(self) -> _Chan[None] | None:
         """The channel that is closed when it is cancelled; None if it never can be (a nil channel in select)."""
         return self._core.chan if self._core else None
 
@@ -117,7 +117,7 @@ class _Core:
     """What contexts that are cancelled together share."""
 
     def __init__(self, parent: "_Core | None", deadline: float | None) -> None:
-        self.chan = _Chan()
+        self.chan: _Chan[None] = _Chan()
         self.err: Exception | None = None
         self.cause: BaseException | None = None
         self.deadline = deadline
@@ -264,7 +264,10 @@ def cause(ctx: Context) -> BaseException | None:
 
 
 def after_func(ctx: Context, fn: _Callable[[], _Any]) -> _Callable[[], bool]:
-    """Call fn() in a goroutine of its own once ctx is cancelled: stop, which calls that off (True: it was). Never parks."""
+    """Call fn() in a goroutine of its own once ctx is cancelled: stop, which calls that off (True: it was).
+
+    Never parks.
+    """
     if not callable(fn):
         raise TypeError(f"after_func: fn must be callable, not {type(fn).__name__}")
     core = _check(ctx, "after_func")._core

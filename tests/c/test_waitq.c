@@ -146,9 +146,7 @@ static void rwmutex_in_order(void) {
     CHECK_EQ(ramet_rwmutex_runlock(&rw), -EPERM);
 }
 
-static void try_write(void *arg) {
-    *(int *)arg = ramet_rwmutex_lock(&rw, SOON);
-}
+static void try_write(void *arg) { *(int *)arg = ramet_rwmutex_lock(&rw, SOON); }
 
 static void a_writer_that_gives_up_lets_readers_in(void) {
     int e = 1;

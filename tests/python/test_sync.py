@@ -200,7 +200,7 @@ def test_cond_over_any_lock(lock):
     assert got == list("abc")
     with c:
         assert c.wait(0.01) is False
-        assert c.wait_for(lambda: [], 0.01) == []
+        assert c.wait_for(list, 0.01) == []
 
 
 def test_cond_signal_needs_no_lock_and_notify_does():

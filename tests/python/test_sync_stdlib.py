@@ -1,6 +1,5 @@
 """ramet.sync's types against the interpreter's own tests of what they stand in for."""
 
-
 import unittest
 
 import pytest

@@ -1,8 +1,8 @@
 """Locks and queues for goroutines and OS threads, in any mix.
 
 Each type speaks two vocabularies: Go's (``lock``, ``unlock``, ``signal``, ...; a ``timeout`` raises TimeoutError) and
-the standard library's (``acquire``, ``release``, ``notify``, ...; with that library's results and exceptions). Who waits
-does not hold up anybody else; waiters queue in order.
+the standard library's (``acquire``, ``release``, ``notify``, ...; with that library's results and exceptions). Who
+waits does not hold up anybody else; waiters queue in order.
 """
 
 import concurrent.futures as _futures
@@ -18,7 +18,6 @@ from typing import Generic as _Generic
 from typing import TypeVar as _TypeVar
 
 from .. import _core
-from .._core import AtomicLong as _AtomicLong  # noqa: F401  (ramet.sync.atomic)
 from .._core import BoundedSemaphore, Cond, Event, Mutex, RLock, Semaphore
 from .._core import RWMutex as _RWMutex
 from . import atomic
@@ -57,12 +56,12 @@ Empty = _queue.Empty
 Full = _queue.Full
 BrokenBarrierError = _threading.BrokenBarrierError
 
-if hasattr(_queue, "ShutDown"):
-    ShutDown = _queue.ShutDown
-else:
 
-    class ShutDown(Exception):
-        """Raised by put, and by get once it is empty, of a queue that has been shut down."""
+class _ShutDown(Exception):
+    """Raised by put, and by get once it is empty, of a queue that has been shut down."""
+
+
+ShutDown: type[Exception] = getattr(_queue, "ShutDown", _ShutDown)  # the standard one from 3.13 on
 
 
 class _RLocker:
@@ -215,7 +214,10 @@ class Barrier:
         return f"<sync.Barrier at {id(self):#x}: {what}>"
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for the others: which of the parties this is, 0 .. parties-1. BrokenBarrierError. May park. Any thread."""
+        """Wait for the others: which of the parties this is, 0 .. parties-1.
+
+        BrokenBarrierError. May park. Any thread.
+        """
         if timeout is None:
             timeout = self._timeout
         cond = self._cond
@@ -410,7 +412,10 @@ class Queue(_Generic[_T]):
                 self.all_tasks_done.wait()
 
     def shutdown(self, immediate: bool = False) -> None:
-        """From now on put raises ShutDown, and get does once it is empty; immediate: empty it, too. May park. Any thread."""
+        """From now on put raises ShutDown, and get does once it is empty; immediate: empty it, too.
+
+        May park. Any thread.
+        """
         with self.mutex:
             self.is_shutdown = True
             if immediate:
@@ -422,8 +427,6 @@ class Queue(_Generic[_T]):
                     self.all_tasks_done.broadcast()
             self.not_empty.broadcast()
             self.not_full.broadcast()
-
-    __class_getitem__ = classmethod(type(list[int]))  # type: ignore[assignment]
 
 
 class PriorityQueue(Queue[_T]):
@@ -495,11 +498,12 @@ class Future(_futures.Future[_T]):
     def __init__(self) -> None:
         super().__init__()
         self._condition: _Any = Cond()
-        self._done_chan: _core.Chan | None = None
+        self._done_chan: _core.Chan[None] | None = None
 
     def if_done(self) -> _core.Case:
         """The select case that is ready once it is done (its value is None). Any thread."""
         if self._done_chan is None:
-            self._done_chan = chan = _core.Chan()
+            chan: _core.Chan[None] = _core.Chan()
+            self._done_chan = chan
             self.add_done_callback(lambda _: chan.close())
         return self._done_chan.if_recv()
