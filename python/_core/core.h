@@ -91,6 +91,8 @@ struct core_state {
     PyObject *default_case;
     PyObject *free_selections[8]; /* dead ones to be used again: see select.c */
     int nfree_selections;
+    PyObject *free_scopes[8]; /* likewise: scope.c */
+    int nfree_scopes;
     /* exceptions */
     PyObject *RametError, *ChannelError, *ChanClosed, *WouldBlock, *PanicError, *DeadlockError;
     PyObject *GoroutineCancelled, *Cancelled, *ErrClosed;
@@ -151,6 +153,7 @@ void select_clear(core_state *st);
 int blocking_init(PyObject *module, core_state *st);
 int net_init(PyObject *module, core_state *st);
 int scope_init(PyObject *module, core_state *st);
+void scope_clear(core_state *st);
 int timer_init(PyObject *module, core_state *st);
 int sync_init(PyObject *module, core_state *st);
 

@@ -117,6 +117,12 @@ int core_duration(PyObject *seconds, const char *arg, int64_t *ns) {
     double d;
     if (PyFloat_CheckExact(seconds)) {
         d = PyFloat_AS_DOUBLE(seconds);
+    } else if (PyLong_CheckExact(seconds)) {
+        int over;
+        long long s = PyLong_AsLongLongAndOverflow(seconds, &over);
+        if (over) *ns = over < 0 ? -1 : RM_FOREVER;
+        else *ns = s > 9200000000 ? RM_FOREVER : s < -9200000000 ? INT64_MIN : s * 1000000000;
+        return 0;
     } else if (PyLong_Check(seconds) || PyFloat_Check(seconds)) {
         d = PyFloat_AsDouble(seconds);
         if (d == -1.0 && PyErr_Occurred()) {
@@ -436,6 +442,7 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg) {
 static int core_clear(PyObject *module) {
     core_state *st = core_of(module);
     select_clear(st);
+    scope_clear(st);
     Py_CLEAR(st->goroutine_type);
     Py_CLEAR(st->chan_type);
     Py_CLEAR(st->case_type);

@@ -22,8 +22,15 @@ typedef struct py_scope {
 enum { SCOPE_TIMEOUT, SCOPE_MOVE_ON, SCOPE_CANCEL, SCOPE_SHIELD };
 
 static py_scope *scope_new(core_state *st, int kind, int64_t ahead) {
-    py_scope *self = (py_scope *)st->scope_type->tp_alloc(st->scope_type, 0);
-    if (!self) return NULL;
+    py_scope *self;
+    if (rm_likely(st->nfree_scopes)) {
+        self = (py_scope *)st->free_scopes[--st->nfree_scopes];
+        memset((char *)self + sizeof(PyObject), 0, sizeof *self - sizeof(PyObject));
+        Py_INCREF(st->scope_type);
+        _Py_NewReference((PyObject *)self);
+    } else if (!(self = (py_scope *)st->scope_type->tp_alloc(st->scope_type, 0))) {
+        return NULL;
+    }
     self->st = st;
     self->kind = (uint8_t)kind;
     self->ahead = ahead;
@@ -31,12 +38,20 @@ static py_scope *scope_new(core_state *st, int kind, int64_t ahead) {
     return self;
 }
 
-static void scope_dealloc(py_scope *self) { /* it is not entered: that holds a reference */
+/* One is made for every block, so a few dead ones are kept. It is not entered: that holds a reference. */
+static void scope_dealloc(py_scope *self) {
     PyTypeObject *type = Py_TYPE(self);
+    core_state *st = self->st;
     if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
     Py_XDECREF(self->parent);
-    type->tp_free(self);
+    if (rm_likely(st->nfree_scopes < 8 && type == st->scope_type)) /* not any more once the module is cleared */
+        st->free_scopes[st->nfree_scopes++] = (PyObject *)self;
+    else type->tp_free(self);
     Py_DECREF(type);
+}
+
+void scope_clear(core_state *st) {
+    while (st->nfree_scopes) PyObject_Free(st->free_scopes[--st->nfree_scopes]);
 }
 
 void scope_unwind(rm_g *g) {
