@@ -43,6 +43,7 @@ def python_goals():
         "select blocking, 2 cases": 0.6,
         "select blocking, 8 cases": 0.4,
         "10,000 sleepers: CPU a sleep": 1.0,
+        "one timer: start and stop": 1.0,
         "echo 64 B x 64: server CPU a request": 0.75,
         "echo 64 B x 1000: server CPU a request": 0.65,
     }

@@ -55,7 +55,8 @@ class Peer:
 
 
 MICRO = ("yield", "spawn", "startmany", "pingpong", "unbuffered", "buffered", "selectready", "selectblock")
-PLAIN = (*MICRO, "parked", "sleepers", "blocking", "timers", "timerchurn")
+LOCKS = ("mutex", "mutexbusy", "timeout", "group", "queue")
+PLAIN = (*MICRO, *LOCKS, "parked", "sleepers", "blocking", "timers", "timerchurn")
 ECHO = ("echo",)
 
 PEERS = (
@@ -98,8 +99,8 @@ C_PROGRAMS = {
 }
 
 
-def micro(name, row, group, *args):
-    return Row(name, row, (Figure("ns", name, "ns"),), group, args=args)
+def micro(name, row, group, *args, faces=BOTH):
+    return Row(name, row, (Figure("ns", name, "ns"),), group, faces, args)
 
 
 def echo_figures(name):
@@ -146,9 +147,14 @@ ROWS = [
     micro("select ready, 8 cases", "selectready", "select", "--n", "8"),
     micro("select blocking, 2 cases", "selectblock", "select", "--n", "2"),
     micro("select blocking, 8 cases", "selectblock", "select", "--n", "8"),
+    micro("mutex, alone", "mutex", "locks", faces=(PYTHON,)),
+    micro("mutex, 8 contenders that yield", "mutexbusy", "locks", "--n", "8", faces=(PYTHON,)),
+    micro("timeout block", "timeout", "locks", faces=(PYTHON,)),
+    micro("group of 10", "group", "locks", faces=(PYTHON,)),
+    micro("queue of 128, put and get", "queue", "locks", faces=(PYTHON,)),
     Row("10,000 sleepers", "sleepers", SLEEPERS, "timers", args=("--n", "10000")),
     Row("1,000,000 timers", "timers", TIMERS, "timers", (C,), ("--n", "1000000")),
-    Row("one timer", "timerchurn", (Figure("ns", "one timer: start and stop", "ns"),), "timers", (C,)),
+    Row("one timer", "timerchurn", (Figure("ns", "one timer: start and stop", "ns"),), "timers"),
     parked(100_000, "100,000", memory=2 << 30),
     parked(1_000_000, "1,000,000", runs=3, heavy=True, memory=11 << 30),
     blocking(0, "back to back", 2),

@@ -202,7 +202,99 @@ def row_echo(o):
         go(handler, conn)
 
 
+def row_mutex(o):
+    m = ramet.sync.Mutex()
+
+    def round_(n):
+        lock, unlock = m.lock, m.unlock
+        t = now()
+        for _ in range(n):
+            lock()
+            unlock()
+        return now() - t
+
+    return {"ns": measure(round_, o)}
+
+
+def row_mutexbusy(o):
+    def round_(n):
+        m, each, gosched = ramet.sync.Mutex(), max(1, n // o.n), ramet.gosched
+
+        def contender():
+            for _ in range(each):
+                with m:
+                    gosched()
+
+        t = now()
+        for g in [go(contender) for _ in range(o.n)]:
+            g.join()
+        return (now() - t) * n / (each * o.n)
+
+    return {"ns": measure(round_, o, first=64)}
+
+
+def row_timeout(o):
+    def round_(n):
+        timeout = ramet.timeout
+        t = now()
+        for _ in range(n):
+            with timeout(100):
+                pass
+        return now() - t
+
+    return {"ns": measure(round_, o)}
+
+
+def row_group(o):
+    def round_(n):
+        Group = ramet.Group
+        t = now()
+        for _ in range(n):
+            with Group() as group:
+                for _ in range(10):
+                    group.go(nothing)
+        return now() - t
+
+    return {"ns": measure(round_, o)}
+
+
+def row_queue(o):
+    def round_(n):
+        q = ramet.sync.Queue(128)
+
+        def producer():
+            put = q.put
+            for i in range(n):
+                put(i)
+
+        go(producer)
+        get = q.get
+        t = now()
+        for _ in range(n):
+            get()
+        return now() - t
+
+    return {"ns": measure(round_, o)}
+
+
+def row_timerchurn(o):
+    def round_(n):
+        after_func = ramet.time.after_func
+        t = now()
+        for _ in range(n):
+            after_func(100, nothing).stop()
+        return now() - t
+
+    return {"ns": measure(round_, o)}
+
+
 ROWS = {
+    "mutex": row_mutex,
+    "mutexbusy": row_mutexbusy,
+    "timeout": row_timeout,
+    "group": row_group,
+    "queue": row_queue,
+    "timerchurn": row_timerchurn,
     "yield": row_yield,
     "spawn": row_spawn,
     "startmany": row_startmany,
@@ -234,6 +326,7 @@ def beside(row):
 holder = idle_peer()
 import ramet  # noqa: E402
 import ramet.net  # noqa: E402
+import ramet.sync  # noqa: E402
 import ramet.time  # noqa: E402
 
 go, Chan = ramet.go, ramet.Chan

@@ -191,8 +191,83 @@ def row_echo(o):
     run(serve(), o)
 
 
+def timed(body, o, first=8):
+    """A round that is a coroutine function of n, with nothing but its loop in it."""
+
+    async def round_(n):
+        t = now()
+        await body(n)
+        return now() - t
+
+    async def start():
+        return {"ns": await ameasure(round_, o, first=first)}
+
+    return run(start(), o)
+
+
+def row_mutex(o):
+    async def body(n):
+        m = asyncio.Lock()
+        for _ in range(n):
+            async with m:
+                pass
+
+    return timed(body, o)
+
+
+def row_mutexbusy(o):
+    async def body(n):
+        m = asyncio.Lock()
+
+        async def contender():
+            for _ in range(max(1, n // o.n)):
+                async with m:
+                    await asyncio.sleep(0)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(o.n):
+                group.create_task(contender())
+
+    return timed(body, o, first=64)
+
+
+def row_timeout(o):
+    async def body(n):
+        for _ in range(n):
+            async with asyncio.timeout(100):
+                pass
+
+    return timed(body, o)
+
+
+def row_group(o):
+    async def body(n):
+        for _ in range(n):
+            async with asyncio.TaskGroup() as group:
+                for _ in range(10):
+                    group.create_task(nothing())
+
+    return timed(body, o)
+
+
+def row_timerchurn(o):
+    async def body(n):
+        call_later = asyncio.get_running_loop().call_later
+        for _ in range(n):
+            call_later(100, int).cancel()
+        await asyncio.sleep(0)
+
+    return timed(body, o)
+
+
 main(
     {
+        "mutex": row_mutex,
+        "mutexbusy": row_mutexbusy,
+        "timeout": row_timeout,
+        "group": row_group,
+        "queue": lambda o: stream(o, 128),
+        "timerchurn": row_timerchurn,
         "yield": row_yield,
         "spawn": row_spawn,
         "startmany": row_startmany,

@@ -7,6 +7,7 @@ import os
 import socket
 
 import gevent
+import gevent.lock
 import gevent.queue
 import gevent.server
 from common import CHUNK, START_BATCH, Cpu, Memory, Trips, listening, main, measure, now, sleep_for
@@ -147,8 +148,65 @@ def row_echo(o):
     server.serve_forever()
 
 
+def row_mutex(o):
+    def round_(n):
+        m = gevent.lock.Semaphore(1)
+        acquire, release = m.acquire, m.release
+        t = now()
+        for _ in range(n):
+            acquire()
+            release()
+        return now() - t
+
+    return {"ns": measure(round_, o)}
+
+
+def row_mutexbusy(o):
+    def round_(n):
+        m, each = gevent.lock.Semaphore(1), max(1, n // o.n)
+
+        def contender():
+            for _ in range(each):
+                with m:
+                    gevent.sleep(0)
+
+        t = now()
+        gevent.joinall([gevent.spawn(contender) for _ in range(o.n)])
+        return (now() - t) * n / (each * o.n)
+
+    return {"ns": measure(round_, o, first=64)}
+
+
+def row_timeout(o):
+    def round_(n):
+        Timeout = gevent.Timeout
+        t = now()
+        for _ in range(n):
+            with Timeout(100):
+                pass
+        return now() - t
+
+    return {"ns": measure(round_, o)}
+
+
+def row_group(o):
+    def round_(n):
+        spawn, joinall = gevent.spawn, gevent.joinall
+        t = now()
+        for _ in range(n):
+            joinall([spawn(nothing) for _ in range(10)])
+        return now() - t
+
+    return {"ns": measure(round_, o)}
+
+
 main(
     {
+        "mutex": row_mutex,
+        "mutexbusy": row_mutexbusy,
+        "timeout": row_timeout,
+        "group": row_group,
+        "queue": lambda o: stream(o, lambda: gevent.queue.Queue(128)),
         "yield": row_yield,
         "spawn": row_spawn,
         "startmany": row_startmany,

@@ -142,8 +142,23 @@ def row_echo(o):
             threading.Thread(target=handle, args=(sock,), daemon=True).start()
 
 
+def row_mutex(o):
+    def round_(n):
+        m = threading.Lock()
+        acquire, release = m.acquire, m.release
+        t = now()
+        for _ in range(n):
+            acquire()
+            release()
+        return now() - t
+
+    return {"ns": measure(round_, o)}
+
+
 main(
     {
+        "mutex": row_mutex,
+        "queue": lambda o: stream(o, 128),
         "spawn": row_spawn,
         "startmany": row_startmany,
         "pingpong": row_pingpong,

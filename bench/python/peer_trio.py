@@ -168,8 +168,71 @@ def row_echo(o):
     trio.run(start)
 
 
+def timed(body, o, first=8):
+    """A round that is an async function of n, with nothing but its loop in it."""
+
+    async def round_(n):
+        t = now()
+        await body(n)
+        return now() - t
+
+    async def start():
+        return {"ns": await ameasure(round_, o, first=first)}
+
+    return trio.run(start)
+
+
+def row_mutex(o):
+    async def body(n):
+        m = trio.Lock()
+        for _ in range(n):
+            async with m:
+                pass
+
+    return timed(body, o)
+
+
+def row_mutexbusy(o):
+    async def body(n):
+        m = trio.Lock()
+
+        async def contender():
+            for _ in range(max(1, n // o.n)):
+                async with m:
+                    await trio.lowlevel.checkpoint()
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(o.n):
+                nursery.start_soon(contender)
+
+    return timed(body, o, first=64)
+
+
+def row_timeout(o):
+    async def body(n):
+        for _ in range(n):
+            with trio.fail_after(100):
+                pass
+
+    return timed(body, o)
+
+
+def row_group(o):
+    async def body(n):
+        for _ in range(n):
+            async with trio.open_nursery() as nursery:
+                for _ in range(10):
+                    nursery.start_soon(nothing)
+
+    return timed(body, o)
+
+
 main(
     {
+        "mutex": row_mutex,
+        "mutexbusy": row_mutexbusy,
+        "timeout": row_timeout,
+        "group": row_group,
         "yield": row_yield,
         "spawn": row_spawn,
         "startmany": row_startmany,

@@ -303,6 +303,8 @@ class Queue(_Generic[_T]):
         self.not_empty = Cond(self.mutex)
         self.not_full = Cond(self.mutex)
         self.all_tasks_done = Cond(self.mutex)
+        self._lock, self._unlock = self.mutex.lock, self.mutex.unlock
+        self._not_empty, self._not_full = self.not_empty.signal, self.not_full.signal
         self._init(maxsize)
 
     # what the other kinds of queue replace
@@ -320,25 +322,32 @@ class Queue(_Generic[_T]):
 
     def put(self, item: _T, block: bool = True, timeout: float | None = None) -> None:
         """Put item in, waiting for room; Full if there is none (in time). ShutDown. May park. Any thread."""
-        with self.mutex:
+        self._lock()  # a quarter of what a with statement takes
+        try:
             if self.is_shutdown:
                 raise ShutDown
-            if self.maxsize > 0:
+            if self.maxsize > 0 and self._qsize() >= self.maxsize:
                 self._wait(self.not_full, self._has_room, block, timeout, Full)
             self._put(item)
             self.unfinished_tasks += 1
-            self.not_empty.signal()
+            self._not_empty()
+        finally:
+            self._unlock()
 
     def get(self, block: bool = True, timeout: float | None = None) -> _T:
         """Take the next item, waiting for one; Empty if there is none (in time). ShutDown. May park. Any thread."""
-        with self.mutex:
+        self._lock()
+        try:
             if not self._qsize():
                 if self.is_shutdown:
                     raise ShutDown
                 self._wait(self.not_empty, self._qsize, block, timeout, Empty)
             item = self._get()
-            self.not_full.signal()
+            if self.maxsize > 0:
+                self._not_full()
             return item
+        finally:
+            self._unlock()
 
     def _has_room(self) -> bool:
         return self._qsize() < self.maxsize
