@@ -322,6 +322,8 @@ class Queue(_Generic[_T]):
 
     def put(self, item: _T, block: bool = True, timeout: float | None = None) -> None:
         """Put item in, waiting for room; Full if there is none (in time). ShutDown. May park. Any thread."""
+        if timeout is not None and block and timeout < 0 and self.maxsize > 0:
+            raise ValueError("'timeout' must be a non-negative number")
         self._lock()  # a quarter of what a with statement takes
         try:
             if self.is_shutdown:
@@ -336,6 +338,8 @@ class Queue(_Generic[_T]):
 
     def get(self, block: bool = True, timeout: float | None = None) -> _T:
         """Take the next item, waiting for one; Empty if there is none (in time). ShutDown. May park. Any thread."""
+        if timeout is not None and block and timeout < 0:
+            raise ValueError("'timeout' must be a non-negative number")
         self._lock()
         try:
             if not self._qsize():
@@ -355,8 +359,6 @@ class Queue(_Generic[_T]):
     def _wait(
         self, cond: Cond, ready: _Callable[[], _Any], block: bool, timeout: float | None, late: type[Exception]
     ) -> None:
-        if timeout is not None and block and timeout < 0:
-            raise ValueError("'timeout' must be a non-negative number")
         end = None
         while not ready():
             if not block:
