@@ -183,9 +183,12 @@ void rm_conn_set_deadline(rm_conn *c, int dir, int64_t when) {
 
 /* ------------------------------------------------------------------ reading and writing ---- */
 
-ssize_t rm_conn_read(rm_conn *c, rm_g *g, void *buf, size_t n, int64_t deadline) {
-    ssize_t r = conn_begin(c, g, RM_NP_READ, deadline);
-    if (r) return r;
+int rm_conn_begin(rm_conn *c, rm_g *g, int dir, int64_t deadline) { return conn_begin(c, g, dir, deadline); }
+void rm_conn_end(rm_conn *c, int dir) { conn_end(c, dir); }
+
+ssize_t rm_conn_read_more(rm_conn *c, rm_g *g, void *buf, size_t n, int64_t deadline) {
+    ssize_t r = 0;
+    if (rm_unlikely(c->fd < 0)) return -ECONNABORTED;
     bool known_empty = c->drained && deadline != RAMET_POLL;
     if (known_empty && c->pd && (c->pd->ready[RM_NP_READ] || c->pd->hup)) known_empty = false;
     for (bool last = false; n;) { /* a read of nothing would wait for something */
@@ -213,6 +216,13 @@ ssize_t rm_conn_read(rm_conn *c, rm_g *g, void *buf, size_t n, int64_t deadline)
         else if (r) break;
         known_empty = false;
     }
+    return r;
+}
+
+ssize_t rm_conn_read(rm_conn *c, rm_g *g, void *buf, size_t n, int64_t deadline) {
+    ssize_t r = conn_begin(c, g, RM_NP_READ, deadline);
+    if (r) return r;
+    r = rm_conn_read_more(c, g, buf, n, deadline);
     conn_end(c, RM_NP_READ);
     return r;
 }

@@ -52,6 +52,10 @@ int rm_conn_accept_fd(rm_conn *l, rm_g *g, int64_t deadline, struct sockaddr *sa
 /* Bytes read, 0 at the end; n. *written (may be NULL) is set also when a write fails part way. */
 ssize_t rm_conn_read(rm_conn *c, rm_g *g, void *buf, size_t n, int64_t deadline);
 ssize_t rm_conn_write(rm_conn *c, rm_g *g, const void *buf, size_t n, int64_t deadline, size_t *written);
+/* For who reads several times in one turn: begin (an error: no turn), read_more as read, end. */
+int rm_conn_begin(rm_conn *c, rm_g *g, int dir, int64_t deadline);
+ssize_t rm_conn_read_more(rm_conn *c, rm_g *g, void *buf, size_t n, int64_t deadline);
+void rm_conn_end(rm_conn *c, int dir);
 /* Any other call of a direction: op(fd, arg) until it does not return -EAGAIN. Its turn is held
  * meanwhile. */
 typedef ssize_t (*rm_conn_op)(int fd, void *arg);

@@ -95,7 +95,7 @@ struct core_state {
     int nfree_scopes;
     /* exceptions */
     PyObject *RametError, *ChannelError, *ChanClosed, *WouldBlock, *PanicError, *DeadlockError;
-    PyObject *GoroutineCancelled, *Cancelled, *ErrClosed;
+    PyObject *GoroutineCancelled, *Cancelled, *ErrClosed, *IncompleteRead, *LimitExceeded;
     PyObject *str_excepthook, *str_ramet, *str_direct;
 };
 

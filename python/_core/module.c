@@ -377,12 +377,16 @@ static PyMethodDef functions[] = {
 
 /* ------------------------------------------------------------------ the module ---- */
 
-static PyObject *new_exc(PyObject *module, const char *name, const char *doc, PyObject *bases) {
+static PyObject *new_exc_with(PyObject *module, const char *name, const char *doc, PyObject *bases, PyObject *dict) {
     char full[64];
     snprintf(full, sizeof full, "ramet.%s", name);
-    PyObject *exc = PyErr_NewExceptionWithDoc(full, doc, bases, NULL);
+    PyObject *exc = PyErr_NewExceptionWithDoc(full, doc, bases, dict);
     if (exc && PyModule_AddObjectRef(module, name, exc)) Py_CLEAR(exc);
     return exc;
+}
+
+static PyObject *new_exc(PyObject *module, const char *name, const char *doc, PyObject *bases) {
+    return new_exc_with(module, name, doc, bases, NULL);
 }
 
 static int add_exceptions(PyObject *m, core_state *st) {
@@ -404,6 +408,17 @@ static int add_exceptions(PyObject *m, core_state *st) {
                       PyExc_BaseException)))
         return -1;
     if (!(st->ErrClosed = new_exc(m, "ErrClosed", "Closed while waited for.", PyExc_OSError))) return -1;
+    PyObject *dict = Py_BuildValue("{s:y}", "partial", "");
+    st->IncompleteRead =
+        dict ? new_exc_with(m, "IncompleteRead",
+                            "The stream ended inside of what was to be read. `partial`: what there was of it.",
+                            PyExc_EOFError, dict)
+             : NULL;
+    Py_XDECREF(dict);
+    if (!st->IncompleteRead) return -1;
+    if (!(st->LimitExceeded = new_exc(m, "LimitExceeded", "More than the limit without an end. Nothing was consumed.",
+                                      PyExc_ValueError)))
+        return -1;
     return 0;
 }
 
@@ -457,7 +472,7 @@ static int core_clear(PyObject *module) {
     Py_CLEAR(st->main_exc);
     PyObject **excs[] = {&st->RametError, &st->ChannelError,   &st->ChanClosed,         &st->WouldBlock,
                          &st->PanicError, &st->DeadlockError,  &st->GoroutineCancelled, &st->Cancelled,
-                         &st->ErrClosed,  &st->str_excepthook, &st->str_ramet,          &st->str_direct};
+                         &st->ErrClosed,  &st->IncompleteRead, &st->LimitExceeded, &st->str_excepthook, &st->str_ramet,          &st->str_direct};
     for (size_t i = 0; i < sizeof excs / sizeof *excs; i++) Py_CLEAR(*excs[i]);
     return 0;
 }

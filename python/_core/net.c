@@ -1,5 +1,5 @@
 /* net.c: ramet.net.Conn and ramet.net.Listener over rm_conn, and what net.py makes them with. Addresses:
- * net_sockaddr.c.
+ * net_sockaddr.c; the read buffer: net_buffer.c.
  *
  * A read goes into a scratch buffer of the module's, whatever was asked for, and is copied from there: bytes of
  * just the right size, none of them held while the goroutine waits. That is sound although rm_conn_read may
@@ -19,27 +19,12 @@
 #define GREEDY_MAX (1 << 20) /* bytes set aside for one read at most */
 #define GREEDY_MIN 4096
 
-typedef struct py_conn { /* Conn and Listener */
-    PyObject_HEAD rm_conn *c;
-    core_state *st;
-    PyObject *weakrefs;
-    bool greedy;        /* the last read filled at least half of what it asked for */
-    uint8_t remote_len; /* of `remote`; 0: to be asked for */
-    struct sockaddr_in6 remote; /* of an accepted connection: it may be gone by the time it is asked for */
-} py_conn;
-
 static const char *kind(const py_conn *self) { return self->c->listener ? "listener" : "connection"; }
-
-rm_inline rm_g *enter(core_state *st, const char *what) {
-    rm_m *m = rm_tls;
-    if (rm_likely(m && m->rt == st->rt && m->p)) return m->p->cur;
-    return core_enter_goroutine(st, what);
-}
 
 /* ------------------------------------------------------------------ life ---- */
 
 /* Forget who waited in another life: in a runtime that has ended, or in the parent of a fork. rt may be NULL. */
-static rm_noinline void settle_slow(rm_conn *c, rm_rt *rt) {
+rm_noinline void net_settle_slow(rm_conn *c, rm_rt *rt) {
     if (c->rt != rt && c->pd) {
         if (!c->pd->rt) rm_pd_close(c->pd); /* a record without a runtime */
         c->pd = NULL; /* else one of the parent's poller, which is not to be touched: forgotten */
@@ -56,12 +41,6 @@ static rm_noinline void settle_slow(rm_conn *c, rm_rt *rt) {
     c->turn[0] = c->turn[1] = (rm_waitq){NULL, NULL};
 }
 
-rm_inline void settle(py_conn *self) {
-    rm_conn *c = self->c;
-    rm_rt *rt = self->st->rt;
-    if (rm_unlikely(c->rt != rt || c->pid != rt->pid)) settle_slow(c, rt);
-}
-
 static PyObject *conn_new(PyTypeObject *type, core_state *st, rm_conn *c) { /* c stolen */
     py_conn *self = (py_conn *)type->tp_alloc(type, 0);
     if (!self) {
@@ -76,8 +55,8 @@ static PyObject *conn_new(PyTypeObject *type, core_state *st, rm_conn *c) { /* c
 static void close_now(py_conn *self) {
     rm_conn *c = self->c;
     if (c->fd < 0) return;
-    if (self->st->rt) settle(self);
-    else if (c->rt) settle_slow(c, NULL);
+    if (self->st->rt) net_settle(self);
+    else if (c->rt) net_settle_slow(c, NULL);
     if (!c->rt && c->path) { /* rm_conn_close asks the runtime */
         unlink(c->path);
         free(c->path);
@@ -101,19 +80,20 @@ static void conn_dealloc(py_conn *self) {
     PyTypeObject *type = Py_TYPE(self);
     if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
     if (self->c) rm_conn_unref(self->c);
+    free(self->in.p);
     type->tp_free(self);
     Py_DECREF(type);
 }
 
 /* ------------------------------------------------------------------ errors ---- */
 
-static PyObject *raise_closed(py_conn *self, const char *what) {
+PyObject *net_raise_closed(py_conn *self, const char *what) {
     PyErr_Format(PyExc_ValueError, "%s on closed %s", what, kind(self));
     return NULL;
 }
 
 /* Those of the core are the core's to raise; -EPIPE and the like are the system's. */
-static rm_noinline PyObject *fail(core_state *st, rm_g *g, int e) {
+rm_noinline PyObject *net_fail(core_state *st, rm_g *g, int e) {
     switch (e) {
     case -ECANCELED:
     case -EINTR:
@@ -127,58 +107,43 @@ static rm_noinline PyObject *fail(core_state *st, rm_g *g, int e) {
     }
 }
 
-static rm_noinline PyObject *conn_fail(py_conn *self, rm_g *g, int e, const char *what) {
+rm_noinline PyObject *net_conn_fail(py_conn *self, rm_g *g, int e, const char *what) {
     bool closed = self->c->fd < 0;
-    if (closed && e == -EBADF) return raise_closed(self, what);
+    if (closed && e == -EBADF) return net_raise_closed(self, what);
     if (closed && e == -ECONNABORTED) return core_raise(self->st, g, e);
-    return fail(self->st, g, e);
+    return net_fail(self->st, g, e);
 }
 
 /* ------------------------------------------------------------------ reading and writing ---- */
 
-/* A required argument and timeout. */
-rm_inline int one_and_timeout(const char *fn, const char *name, PyObject *const *args, Py_ssize_t nargs,
-                              PyObject *kwnames, PyObject **v, int64_t *deadline) {
-    *deadline = RM_FOREVER;
-    if (rm_likely(nargs == 1 && !kwnames)) {
-        *v = args[0];
-        return 0;
-    }
-    const char *const names[] = {name, "timeout"};
-    PyObject *a[2];
-    if (core_args(fn, args, nargs, kwnames, names, 1, 2, a)) return -1;
-    *v = a[0];
-    return a[1] ? core_deadline(a[1], "timeout", deadline) : 0;
-}
-
-static rm_noinline int count_slow(PyObject *o, Py_ssize_t *n) {
+rm_noinline int net_count(const char *fn, PyObject *o, Py_ssize_t *n) {
     if (!PyIndex_Check(o)) {
-        PyErr_Format(PyExc_TypeError, "read: n must be an int, not %.100s", Py_TYPE(o)->tp_name);
+        PyErr_Format(PyExc_TypeError, "%s: n must be an int, not %.100s", fn, Py_TYPE(o)->tp_name);
         return -1;
     }
     *n = PyNumber_AsSsize_t(o, NULL); /* clipped */
     if (*n == -1 && PyErr_Occurred()) return -1;
     if (*n < 0) {
-        PyErr_Format(PyExc_ValueError, "read: n must not be negative: %S", o);
+        PyErr_Format(PyExc_ValueError, "%s: n must not be negative: %S", fn, o);
         return -1;
     }
     return 0;
 }
 
-/* recv() of no bytes waits on some sockets and not on others. */
-static int read_nothing(py_conn *self, rm_g *g) {
+int net_read_nothing(py_conn *self, rm_g *g) {
     int e = rm_check_cancel(g);
     return e ? e : self->c->fd < 0 ? -EBADF : 0;
 }
 
-/* Straight into an object of its own. */
-static rm_noinline PyObject *read_greedy(py_conn *self, rm_g *g, Py_ssize_t n, int64_t deadline) {
+/* Straight into an object of its own, in a turn. */
+static rm_noinline PyObject *read_greedy(py_conn *self, rm_g *g, Py_ssize_t n, int64_t deadline, ssize_t *e) {
     PyObject *b = PyBytes_FromStringAndSize(NULL, n);
     if (!b) return NULL;
-    ssize_t got = rm_conn_read(self->c, g, PyBytes_AS_STRING(b), (size_t)n, deadline);
+    ssize_t got = rm_conn_read_more(self->c, g, PyBytes_AS_STRING(b), (size_t)n, deadline);
     if (got < 0) {
+        *e = got;
         Py_DECREF(b);
-        return conn_fail(self, g, (int)got, "read");
+        return NULL;
     }
     self->greedy = got >= n / 2;
     if (got < n) _PyBytes_Resize(&b, got); /* b: NULL with an exception if that fails */
@@ -195,27 +160,45 @@ PyDoc_STRVAR(
 static PyObject *conn_read(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     PyObject *arg;
     int64_t deadline;
-    if (rm_unlikely(one_and_timeout("read", "n", args, nargs, kwnames, &arg, &deadline))) return NULL;
+    if (rm_unlikely(net_one_and_timeout("read", "n", args, nargs, kwnames, &arg, &deadline))) return NULL;
     Py_ssize_t n = PyLong_CheckExact(arg) ? PyLong_AsSsize_t(arg) : -1;
     if (rm_unlikely(n < 0)) {
         PyErr_Clear();
-        if (count_slow(arg, &n)) return NULL;
+        if (net_count("read", arg, &n)) return NULL;
     }
     core_state *st = self->st;
-    rm_g *g = enter(st, "Conn.read()");
+    rm_g *g = net_enter(st, "Conn.read()");
     if (rm_unlikely(!g)) return NULL;
-    settle(self);
-    if (self->greedy && n >= GREEDY_MIN) return read_greedy(self, g, n < GREEDY_MAX ? n : GREEDY_MAX, deadline);
+    net_settle(self);
     if (rm_unlikely(n == 0)) {
-        int e = read_nothing(self, g);
-        return e ? conn_fail(self, g, e, "read") : PyBytes_FromStringAndSize(NULL, 0);
+        int e = net_read_nothing(self, g);
+        return e ? net_conn_fail(self, g, e, "read") : PyBytes_FromStringAndSize(NULL, 0);
     }
-    if (n > SCRATCH_BYTES) n = SCRATCH_BYTES;
-    char *scratch = st->net_scratch;
-    ssize_t got = rm_conn_read(self->c, g, scratch, (size_t)n, deadline);
-    if (rm_unlikely(got < 0)) return conn_fail(self, g, (int)got, "read");
-    self->greedy = got >= GREEDY_MIN / 2 && got >= n / 2;
-    return PyBytes_FromStringAndSize(scratch, got);
+    PyObject *b = NULL;
+    ssize_t got = rm_conn_begin(self->c, g, RM_NP_READ, deadline);
+    if (rm_unlikely(got)) return net_conn_fail(self, g, (int)got, "read");
+    if (rm_unlikely(net_buffered(self) != 0)) {
+        b = net_buffer_take(self, (size_t)n);
+    } else if (self->greedy && n >= GREEDY_MIN) {
+        b = read_greedy(self, g, n < GREEDY_MAX ? n : GREEDY_MAX, deadline, &got);
+    } else {
+        if (n > SCRATCH_BYTES) n = SCRATCH_BYTES;
+        got = rm_conn_read_more(self->c, g, st->net_scratch, (size_t)n, deadline);
+        if (rm_likely(got >= 0)) {
+            self->greedy = got >= GREEDY_MIN / 2 && got >= n / 2;
+            b = PyBytes_FromStringAndSize(st->net_scratch, got);
+        }
+    }
+    rm_conn_end(self->c, RM_NP_READ);
+    return rm_unlikely(got < 0) ? net_conn_fail(self, g, (int)got, "read") : b;
+}
+
+static ssize_t read_into(py_conn *self, rm_g *g, char *to, size_t n, int64_t deadline) {
+    ssize_t got = rm_conn_begin(self->c, g, RM_NP_READ, deadline);
+    if (got) return got;
+    got = net_buffered(self) ? (ssize_t)net_buffer_copy(self, to, n) : rm_conn_read_more(self->c, g, to, n, deadline);
+    rm_conn_end(self->c, RM_NP_READ);
+    return got;
 }
 
 PyDoc_STRVAR(readinto_doc, "readinto($self, buf, timeout=None)\n--\n\nRead at most len(buf) bytes into a writable "
@@ -225,22 +208,22 @@ static PyObject *conn_readinto(py_conn *self, PyObject *const *args, Py_ssize_t 
     PyObject *buf;
     int64_t deadline;
     Py_buffer view;
-    if (one_and_timeout("readinto", "buf", args, nargs, kwnames, &buf, &deadline)) return NULL;
+    if (net_one_and_timeout("readinto", "buf", args, nargs, kwnames, &buf, &deadline)) return NULL;
     if (PyObject_GetBuffer(buf, &view, PyBUF_WRITABLE)) {
         PyErr_Clear();
         PyErr_Format(PyExc_TypeError, "readinto: buf must be a writable, contiguous bytes-like object, not %.100s",
                      Py_TYPE(buf)->tp_name);
         return NULL;
     }
-    rm_g *g = enter(self->st, "Conn.readinto()");
+    rm_g *g = net_enter(self->st, "Conn.readinto()");
     ssize_t got = 0;
     if (g) {
-        settle(self);
-        got = view.len ? rm_conn_read(self->c, g, view.buf, (size_t)view.len, deadline) : read_nothing(self, g);
+        net_settle(self);
+        got = view.len ? read_into(self, g, view.buf, (size_t)view.len, deadline) : net_read_nothing(self, g);
     }
     PyBuffer_Release(&view);
     if (!g) return NULL;
-    return got < 0 ? conn_fail(self, g, (int)got, "readinto") : PyLong_FromSsize_t(got);
+    return got < 0 ? net_conn_fail(self, g, (int)got, "readinto") : PyLong_FromSsize_t(got);
 }
 
 PyDoc_STRVAR(
@@ -253,7 +236,7 @@ PyDoc_STRVAR(
 static PyObject *conn_write(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     PyObject *b;
     int64_t deadline;
-    if (rm_unlikely(one_and_timeout("write", "b", args, nargs, kwnames, &b, &deadline))) return NULL;
+    if (rm_unlikely(net_one_and_timeout("write", "b", args, nargs, kwnames, &b, &deadline))) return NULL;
     Py_buffer view;
     bool plain = PyBytes_CheckExact(b);
     if (rm_likely(plain)) {
@@ -266,16 +249,16 @@ static PyObject *conn_write(py_conn *self, PyObject *const *args, Py_ssize_t nar
                      Py_TYPE(b)->tp_name);
         return NULL;
     }
-    rm_g *g = enter(self->st, "Conn.write()");
+    rm_g *g = net_enter(self->st, "Conn.write()");
     ssize_t put = 0;
     if (rm_likely(g != NULL)) {
-        settle(self);
+        net_settle(self);
         put = rm_conn_write(self->c, g, view.buf, (size_t)view.len, deadline, NULL);
     }
     if (plain) Py_DECREF(b);
     else PyBuffer_Release(&view);
     if (rm_unlikely(!g)) return NULL;
-    return rm_unlikely(put < 0) ? conn_fail(self, g, (int)put, "write") : PyLong_FromSsize_t(put);
+    return rm_unlikely(put < 0) ? net_conn_fail(self, g, (int)put, "write") : PyLong_FromSsize_t(put);
 }
 
 /* ------------------------------------------------------------------ deadlines ---- */
@@ -290,9 +273,9 @@ static PyObject *set_deadlines(py_conn *self, PyObject *t, const char *what, boo
         }
         if (core_duration(t, "t", &when)) return NULL;
     }
-    if (!enter(self->st, what)) return NULL;
-    settle(self);
-    if (self->c->fd < 0) return raise_closed(self, what);
+    if (!net_enter(self->st, what)) return NULL;
+    net_settle(self);
+    if (self->c->fd < 0) return net_raise_closed(self, what);
     if (read) rm_conn_set_deadline(self->c, RM_NP_READ, when);
     if (write) rm_conn_set_deadline(self->c, RM_NP_WRITE, when);
     Py_RETURN_NONE;
@@ -325,7 +308,7 @@ static PyObject *conn_close(py_conn *self, PyObject *unused) {
     (void)unused;
     if (self->c->fd < 0) Py_RETURN_NONE;
     /* when there is no runtime, nobody can be waiting */
-    if (self->st->rt && !enter(self->st, self->c->listener ? "Listener.close()" : "Conn.close()")) return NULL;
+    if (self->st->rt && !net_enter(self->st, self->c->listener ? "Listener.close()" : "Conn.close()")) return NULL;
     close_now(self);
     Py_RETURN_NONE;
 }
@@ -334,12 +317,12 @@ PyDoc_STRVAR(fileno_doc, "fileno($self)\n--\n\nThe descriptor, which stays ours:
                          "ValueError if closed. Any thread.");
 static PyObject *conn_fileno(py_conn *self, PyObject *unused) {
     (void)unused;
-    return self->c->fd < 0 ? raise_closed(self, "fileno") : PyLong_FromLong(self->c->fd);
+    return self->c->fd < 0 ? net_raise_closed(self, "fileno") : PyLong_FromLong(self->c->fd);
 }
 
 static PyObject *conn_enter(py_conn *self, PyObject *unused) {
     (void)unused;
-    return self->c->fd < 0 ? raise_closed(self, "with") : Py_NewRef(self);
+    return self->c->fd < 0 ? net_raise_closed(self, "with") : Py_NewRef(self);
 }
 
 static PyObject *conn_exit(py_conn *self, PyObject *const *args, Py_ssize_t nargs) {
@@ -352,9 +335,9 @@ static PyObject *address_of(py_conn *self, int (*get)(const rm_conn *, struct so
     net_sockaddr a;
     memset(&a, 0, sizeof a);
     a.len = sizeof a.storage;
-    if (self->c->fd < 0) return raise_closed(self, what);
+    if (self->c->fd < 0) return net_raise_closed(self, what);
     int e = get(self->c, &a.sa, &a.len);
-    return e ? fail(self->st, NULL, e) : net_address(&a);
+    return e ? net_fail(self->st, NULL, e) : net_address(&a);
 }
 
 static PyObject *get_local(py_conn *self, void *what) { return address_of(self, rm_conn_local, what); }
@@ -391,7 +374,7 @@ static int accept_one(py_conn *self, rm_g *g, int64_t deadline, PyObject **out) 
     net_sockaddr a;
     rm_conn *c;
     a.len = sizeof a.storage;
-    settle(self);
+    net_settle(self);
     int fd = rm_conn_accept_fd(self->c, g, deadline, &a.sa, &a.len);
     if (fd < 0) return fd;
     int e = rm_conn_from_fd(self->st->rt, fd, false, &c);
@@ -421,19 +404,19 @@ static PyObject *listener_accept(py_conn *self, PyObject *const *args, Py_ssize_
         if (core_args("accept", args, nargs, kwnames, names, 0, 1, &timeout)) return NULL;
         if (timeout && core_deadline(timeout, "timeout", &deadline)) return NULL;
     }
-    rm_g *g = enter(self->st, "Listener.accept()");
+    rm_g *g = net_enter(self->st, "Listener.accept()");
     if (!g) return NULL;
     int e = accept_one(self, g, deadline, &conn);
-    return e ? conn_fail(self, g, e, "accept") : conn;
+    return e ? net_conn_fail(self, g, e, "accept") : conn;
 }
 
 static PyObject *listener_next(py_conn *self) {
     PyObject *conn = NULL;
-    rm_g *g = enter(self->st, "Listener.accept()");
+    rm_g *g = net_enter(self->st, "Listener.accept()");
     if (!g) return NULL;
     int e = accept_one(self, g, RM_FOREVER, &conn);
     if (e && self->c->fd < 0 && (e == -EBADF || e == -ECONNABORTED)) return NULL; /* the end of the iteration */
-    return e ? conn_fail(self, g, e, "accept") : conn;
+    return e ? net_conn_fail(self, g, e, "accept") : conn;
 }
 
 /* ------------------------------------------------------------------ making them ---- */
@@ -460,7 +443,7 @@ static PyObject *net_connect(PyObject *module, PyObject *args) {
     rm_conn *c;
     if (!PyArg_ParseTuple(args, "iOO:_connect", &family, &address, &timeout)) return NULL;
     if (core_deadline(timeout, "timeout", &deadline) || net_sockaddr_of(family, address, &a)) return NULL;
-    rm_g *g = enter(st, "net.dial()");
+    rm_g *g = net_enter(st, "net.dial()");
     if (!g) return NULL;
     int e = rm_check_cancel(g);
     for (int again = 0; !e; again++) {
@@ -468,7 +451,7 @@ static PyObject *net_connect(PyObject *module, PyObject *args) {
         if (e || family == AF_UNIX || again == 2 || !met_itself(c)) break;
         rm_conn_unref(c);
     }
-    return e ? fail(st, g, e) : conn_new(st->conn_type, st, c);
+    return e ? net_fail(st, g, e) : conn_new(st->conn_type, st, c);
 }
 
 PyDoc_STRVAR(listen_doc, "_listen(family, address, backlog, reuse_port, v6only, /)\n--\n\nA Listener; backlog 0: the "
@@ -481,14 +464,14 @@ static PyObject *net_listen(PyObject *module, PyObject *args) {
     rm_conn *c;
     if (!PyArg_ParseTuple(args, "iOipp:_listen", &family, &address, &backlog, &reuse_port, &v6only)) return NULL;
     if (net_sockaddr_of(family, address, &a)) return NULL;
-    rm_g *g = enter(st, "net.listen()");
+    rm_g *g = net_enter(st, "net.listen()");
     if (!g) return NULL;
     int fd = net_listen_on(&a, backlog, reuse_port, v6only);
-    if (fd < 0) return fail(st, g, fd);
+    if (fd < 0) return net_fail(st, g, fd);
     int e = rm_conn_from_fd(st->rt, fd, true, &c);
     if (e) {
         close(fd);
-        return fail(st, g, e);
+        return net_fail(st, g, e);
     }
     if (family == AF_UNIX && a.un.sun_path[0]) c->path = strdup(a.un.sun_path); /* unlinked by close */
     return conn_new(st->listener_type, st, c);
@@ -507,6 +490,9 @@ static PyObject *net_listen(PyObject *module, PyObject *args) {
 static PyMethodDef conn_methods[] = {
     {"read", FAST(conn_read), METH_FASTCALL | METH_KEYWORDS, read_doc},
     {"readinto", FAST(conn_readinto), METH_FASTCALL | METH_KEYWORDS, readinto_doc},
+    {"read_exactly", FAST(net_read_exactly), METH_FASTCALL | METH_KEYWORDS, net_read_exactly_doc},
+    {"read_until", FAST(net_read_until), METH_FASTCALL | METH_KEYWORDS, net_read_until_doc},
+    {"readline", FAST(net_readline), METH_FASTCALL | METH_KEYWORDS, net_readline_doc},
     {"write", FAST(conn_write), METH_FASTCALL | METH_KEYWORDS, write_doc},
     {"set_deadline", (PyCFunction)conn_set_deadline, METH_O, set_deadline_doc},
     {"set_read_deadline", (PyCFunction)conn_set_read_deadline, METH_O, set_read_deadline_doc},
@@ -530,12 +516,13 @@ static PyMemberDef members[] = {
 
 PyDoc_STRVAR(conn_doc, "A connection, made by dial() and Listener.accept(). Several goroutines may use it at once; "
                        "closing it wakes them.\n\n"
-                       "A context manager that closes it. Dropped while open, it is closed with a ResourceWarning.");
+                       "Iteration is by line, as readline(). A context manager that closes it. Dropped while open, it is closed with a ResourceWarning.");
 static PyType_Slot conn_slots[] = {
     {Py_tp_doc, (void *)conn_doc}, {Py_tp_finalize, conn_finalize},
     {Py_tp_dealloc, conn_dealloc}, {Py_tp_repr, conn_repr},
     {Py_tp_methods, conn_methods}, {Py_tp_getset, conn_getset},
-    {Py_tp_members, members},      {0, NULL},
+    {Py_tp_members, members},      {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, net_next_line}, {0, NULL},
 };
 static PyType_Spec conn_spec = {"ramet.net.Conn", sizeof(py_conn), 0,
                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
@@ -580,8 +567,10 @@ int net_init(PyObject *module, core_state *st) {
     if (!(st->conn_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &conn_spec, NULL))) return -1;
     if (!(st->listener_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &listener_spec, NULL))) return -1;
     if (PyModule_AddType(module, st->conn_type) || PyModule_AddType(module, st->listener_type)) return -1;
-    PyObject *home = PyUnicode_FromString("ramet.net"); /* where ErrClosed is to be found */
-    int e = home ? PyObject_SetAttrString(st->ErrClosed, "__module__", home) : -1;
+    PyObject *home = PyUnicode_FromString("ramet.net"); /* where the exceptions are to be found */
+    PyObject *const excs[] = {st->ErrClosed, st->IncompleteRead, st->LimitExceeded};
+    int e = home ? 0 : -1;
+    for (size_t i = 0; !e && i < sizeof excs / sizeof *excs; i++) e = PyObject_SetAttrString(excs[i], "__module__", home);
     Py_XDECREF(home);
     return e ? e : PyModule_AddFunctions(module, functions);
 }

@@ -1,4 +1,4 @@
-/* net_py.h: addresses between the socket module's form and the system's. See net_sockaddr.c. */
+/* net_py.h: what the files of ramet.net's types share. */
 #ifndef RAMET_NET_PY_H
 #define RAMET_NET_PY_H
 
@@ -20,7 +20,71 @@ typedef struct net_sockaddr {
     };
 } net_sockaddr;
 
-/* As socket.getsockname() gives it; new reference. */
+/* What was read from the system but not yet from the connection: p[start..end). Touched only by who has the read turn. */
+typedef struct net_buf {
+    char *p;
+    size_t start, end, cap;
+    size_t room; /* how much to ask for at least: more, the more there was */
+} net_buf;
+
+typedef struct py_conn { /* Conn and Listener */
+    PyObject_HEAD rm_conn *c;
+    core_state *st;
+    PyObject *weakrefs;
+    net_buf in;
+    bool greedy;                /* the last read filled at least half of what it asked for */
+    uint8_t remote_len;         /* of `remote`; 0: to be asked for */
+    struct sockaddr_in6 remote; /* of an accepted connection: it may be gone by the time it is asked for */
+} py_conn;
+
+/* net.c */
+void net_settle_slow(rm_conn *c, rm_rt *rt);
+rm_inline void net_settle(py_conn *self) {
+    rm_conn *c = self->c;
+    rm_rt *rt = self->st->rt;
+    if (rm_unlikely(c->rt != rt || c->pid != rt->pid)) net_settle_slow(c, rt);
+}
+rm_inline rm_g *net_enter(core_state *st, const char *what) {
+    rm_m *m = rm_tls;
+    if (rm_likely(m && m->rt == st->rt && m->p)) return m->p->cur;
+    return core_enter_goroutine_slow(st, what);
+}
+/* Set the exception for an error number; return NULL. */
+PyObject *net_fail(core_state *st, rm_g *g, int e);
+PyObject *net_conn_fail(py_conn *self, rm_g *g, int e, const char *what);
+PyObject *net_raise_closed(py_conn *self, const char *what);
+/* A required argument and timeout. */
+rm_inline int net_one_and_timeout(const char *fn, const char *name, PyObject *const *args, Py_ssize_t nargs,
+                              PyObject *kwnames, PyObject **v, int64_t *deadline) {
+    *deadline = RM_FOREVER;
+    if (rm_likely(nargs == 1 && !kwnames)) {
+        *v = args[0];
+        return 0;
+    }
+    const char *const names[] = {name, "timeout"};
+    PyObject *a[2];
+    if (core_args(fn, args, nargs, kwnames, names, 1, 2, a)) return -1;
+    *v = a[0];
+    return a[1] ? core_deadline(a[1], "timeout", deadline) : 0;
+}
+
+/* An argument n, clipped. -1 with an exception. */
+int net_count(const char *fn, PyObject *o, Py_ssize_t *n);
+/* recv() of no bytes waits on some sockets and not on others: what a read of none does instead. 0 or -errno. */
+int net_read_nothing(py_conn *self, rm_g *g);
+
+/* net_buffer.c; all but the methods with the read turn */
+rm_inline size_t net_buffered(const py_conn *self) { return self->in.end - self->in.start; }
+/* At most n bytes of what is buffered; NULL with an exception, and they stay. */
+PyObject *net_buffer_take(py_conn *self, size_t n);
+size_t net_buffer_copy(py_conn *self, char *to, size_t n);
+PyObject *net_read_exactly(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *net_read_until(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *net_readline(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *net_next_line(py_conn *self);
+extern const char net_read_exactly_doc[], net_read_until_doc[], net_readline_doc[];
+
+/* net_sockaddr.c. As socket.getsockname() gives it; new reference. */
 PyObject *net_address(const net_sockaddr *a);
 /* (numeric host, port[, flowinfo, scope_id]), or a path. -1 with TypeError or ValueError. */
 int net_sockaddr_of(int family, PyObject *address, net_sockaddr *out);

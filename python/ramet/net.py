@@ -26,9 +26,20 @@ from typing import Any as _Any
 from typing import TypeAlias as _TypeAlias
 
 from . import _core
-from ._core import Conn, ErrClosed, Listener
+from ._core import Conn, ErrClosed, IncompleteRead, LimitExceeded, Listener
 
-__all__ = ["Conn", "ErrClosed", "Listener", "Server", "dial", "listen", "lookup_host", "serve"]
+__all__ = [
+    "Conn",
+    "ErrClosed",
+    "IncompleteRead",
+    "LimitExceeded",
+    "Listener",
+    "Server",
+    "dial",
+    "listen",
+    "lookup_host",
+    "serve",
+]
 
 Address: _TypeAlias = str | bytes | _os.PathLike[str] | tuple[_Any, ...]
 
