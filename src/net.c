@@ -257,16 +257,22 @@ ssize_t rm_conn_write(rm_conn *c, rm_g *g, const void *buf, size_t n, int64_t de
     return r ? r : (ssize_t)n;
 }
 
-ssize_t rm_conn_io(rm_conn *c, rm_g *g, int dir, rm_conn_op op, void *arg, int64_t deadline) {
-    ssize_t r = conn_begin(c, g, dir, deadline);
-    if (r) return r;
+ssize_t rm_conn_io_more(rm_conn *c, rm_g *g, int dir, rm_conn_op op, void *arg, int64_t deadline) {
+    ssize_t r;
+    if (rm_unlikely(c->fd < 0)) return -ECONNABORTED;
     for (;;) {
         conn_clear_ready(c, dir);
         if (dir == RM_NP_READ) c->drained = false; /* we do not know what it leaves behind */
         r = op(c->fd, arg);
         if (r == -EINTR) continue;
-        if (r != -EAGAIN || (r = conn_wait(c, g, dir, deadline))) break;
+        if (r != -EAGAIN || (r = conn_wait(c, g, dir, deadline))) return r;
     }
+}
+
+ssize_t rm_conn_io(rm_conn *c, rm_g *g, int dir, rm_conn_op op, void *arg, int64_t deadline) {
+    ssize_t r = conn_begin(c, g, dir, deadline);
+    if (r) return r;
+    r = rm_conn_io_more(c, g, dir, op, arg, deadline);
     conn_end(c, dir);
     return r;
 }

@@ -60,6 +60,7 @@ void rm_conn_end(rm_conn *c, int dir);
  * meanwhile. */
 typedef ssize_t (*rm_conn_op)(int fd, void *arg);
 ssize_t rm_conn_io(rm_conn *c, rm_g *g, int dir, rm_conn_op op, void *arg, int64_t deadline);
+ssize_t rm_conn_io_more(rm_conn *c, rm_g *g, int dir, rm_conn_op op, void *arg, int64_t deadline); /* in a turn */
 
 int rm_conn_shutdown(rm_conn *c, int how); /* SHUT_RD, SHUT_WR, SHUT_RDWR */
 /* Sticky deadline of a direction (RM_NP_READ or RM_NP_WRITE): one that has passed makes every

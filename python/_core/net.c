@@ -1,5 +1,6 @@
 /* net.c: ramet.net.Conn and ramet.net.Listener over rm_conn, and what net.py makes them with. Addresses:
- * net_sockaddr.c; the read buffer: net_buffer.c.
+ * net_sockaddr.c; the read buffer: net_buffer.c; writev
+ * and sendfile: net_send.c.
  *
  * A read goes into a scratch buffer of the module's, whatever was asked for, and is copied from there: bytes of
  * just the right size, none of them held while the goroutine waits. That is sound although rm_conn_read may
@@ -261,6 +262,33 @@ static PyObject *conn_write(py_conn *self, PyObject *const *args, Py_ssize_t nar
     return rm_unlikely(put < 0) ? net_conn_fail(self, g, (int)put, "write") : PyLong_FromSsize_t(put);
 }
 
+static PyObject *shut(py_conn *self, int how, const char *where, const char *what) {
+    rm_g *g = net_enter(self->st, where);
+    if (!g) return NULL;
+    net_settle(self);
+    int e = rm_conn_shutdown(self->c, how);
+    if (e) return net_conn_fail(self, g, e, what);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(close_read_doc,
+             "close_read($self)\n--\n\nNothing more is read from the system: whoever waits for it, or reads what had come "
+             "to its end, gets the end of\n"
+             "the stream.\n\nNever parks. Goroutines and the main thread. ValueError if closed; OSError (ENOTCONN ...).");
+static PyObject *conn_close_read(py_conn *self, PyObject *unused) {
+    (void)unused;
+    return shut(self, SHUT_RD, "Conn.close_read()", "close_read");
+}
+
+PyDoc_STRVAR(close_write_doc,
+             "close_write($self)\n--\n\nWrite no more: the peer reads what was written, then the end of the stream. Reading "
+             "goes on.\n\n"
+             "Never parks. Goroutines and the main thread. ValueError if closed; OSError (ENOTCONN ...).");
+static PyObject *conn_close_write(py_conn *self, PyObject *unused) {
+    (void)unused;
+    return shut(self, SHUT_WR, "Conn.close_write()", "close_write");
+}
+
 /* ------------------------------------------------------------------ deadlines ---- */
 
 static PyObject *set_deadlines(py_conn *self, PyObject *t, const char *what, bool read, bool write) {
@@ -494,6 +522,10 @@ static PyMethodDef conn_methods[] = {
     {"read_until", FAST(net_read_until), METH_FASTCALL | METH_KEYWORDS, net_read_until_doc},
     {"readline", FAST(net_readline), METH_FASTCALL | METH_KEYWORDS, net_readline_doc},
     {"write", FAST(conn_write), METH_FASTCALL | METH_KEYWORDS, write_doc},
+    {"writev", FAST(net_writev), METH_FASTCALL | METH_KEYWORDS, net_writev_doc},
+    {"sendfile", FAST(net_sendfile), METH_FASTCALL | METH_KEYWORDS, net_sendfile_doc},
+    {"close_read", (PyCFunction)conn_close_read, METH_NOARGS, close_read_doc},
+    {"close_write", (PyCFunction)conn_close_write, METH_NOARGS, close_write_doc},
     {"set_deadline", (PyCFunction)conn_set_deadline, METH_O, set_deadline_doc},
     {"set_read_deadline", (PyCFunction)conn_set_read_deadline, METH_O, set_read_deadline_doc},
     {"set_write_deadline", (PyCFunction)conn_set_write_deadline, METH_O, set_write_deadline_doc},

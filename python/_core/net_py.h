@@ -84,6 +84,11 @@ PyObject *net_readline(py_conn *self, PyObject *const *args, Py_ssize_t nargs, P
 PyObject *net_next_line(py_conn *self);
 extern const char net_read_exactly_doc[], net_read_until_doc[], net_readline_doc[];
 
+/* net_send.c */
+PyObject *net_writev(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *net_sendfile(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+extern const char net_writev_doc[], net_sendfile_doc[];
+
 /* net_sockaddr.c. As socket.getsockname() gives it; new reference. */
 PyObject *net_address(const net_sockaddr *a);
 /* (numeric host, port[, flowinfo, scope_id]), or a path. -1 with TypeError or ValueError. */

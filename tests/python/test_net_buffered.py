@@ -549,3 +549,118 @@ def test_many_connections_by_line():
         for i, g in enumerate(gs):
             assert g.result(T) == [b"CLIENT %d LINE %d\n" % (i, k) for k in range(20)]
     assert ramet.stats()
+
+
+# ---- writing many buffers, and files ------------------------------------------------------------------------------------
+
+
+def test_writev(pair):
+    a, b = pair
+    assert a.writev([b"ab", bytearray(b""), memoryview(b"cde"), b"f"], T) == 6
+    assert a.writev(x for x in (b"g", b"h")) == 2
+    assert a.writev([]) == a.writev([b"", b""]) == 0
+    assert b.read_exactly(8, T) == b"abcdefgh"
+
+
+def test_writev_more_than_the_system_takes_at_once(pair):
+    a, b = pair
+    rng = random.Random(7)
+    bufs = [rng.randbytes(rng.randrange(3000)) for _ in range(3000)]
+    data = b"".join(bufs)
+    g = go(a.writev, bufs, T)
+    parked(g, state="io wait")  # it has its turn
+    h = go(a.write, b"after", T)
+    assert b.read_exactly(len(data), T) == data
+    assert b.read_exactly(5, T) == b"after"
+    assert g.result(T) == len(data) and h.result(T) == 5
+
+
+def test_writev_fails(pair):
+    a, _ = pair
+    with pytest.raises(TypeError, match=r"bufs\[1\] must be a contiguous bytes-like object, not str"):
+        a.writev([b"x", "y"])
+    with pytest.raises(TypeError, match="bufs must be an iterable of bytes-like objects, not int"):
+        a.writev(5)
+    with pytest.raises(TimeoutError):
+        a.writev([b"x" * 1_000_000] * 30, 0.01)
+    a.close()
+    with pytest.raises(ValueError, match="writev on closed connection"):
+        a.writev([b"x"])
+
+
+class Unseekable:
+    def __init__(self, data):
+        self._f = io.BytesIO(data)
+        self.read = self._f.read
+
+
+@pytest.mark.parametrize("kind", ["file", "bytesio", "unseekable"])
+def test_sendfile(pair, tmp_path, kind):
+    a, b = pair
+    data = random.Random(3).randbytes(5_000_000)
+    (tmp_path / "f").write_bytes(data)
+    f = {
+        "file": lambda: open(tmp_path / "f", "rb"),
+        "bytesio": lambda: io.BytesIO(data),
+        "unseekable": lambda: Unseekable(data),
+    }[kind]()
+    g = go(a.sendfile, f, timeout=T)
+    parked(g, state="io wait")  # it has its turn
+    h = go(a.write, b"after", T)
+    assert b.read_exactly(len(data), T) == data
+    assert b.read_exactly(5, T) == b"after"
+    assert g.result(T) == len(data) and h.result(T) == 5
+    if kind != "unseekable":
+        assert a.sendfile(f, 100, 7) == 7 and b.read_exactly(7, T) == data[100:107]
+        assert a.sendfile(f, len(data) - 3, 100) == 3 and b.read_exactly(3, T) == data[-3:]
+        assert a.sendfile(f, len(data) + 3) == a.sendfile(f, 0, 0) == 0
+        f.close()
+    else:
+        with pytest.raises(AttributeError):
+            a.sendfile(f, 1)
+
+
+def test_sendfile_fails(pair, tmp_path):
+    a, _ = pair
+    (tmp_path / "f").write_bytes(b"x" * 30_000_000)
+    with open(tmp_path / "f", "rb") as f:
+        with pytest.raises(ValueError, match="offset must not be negative: -1"):
+            a.sendfile(f, -1)
+        with pytest.raises(TypeError, match="count must be an int, not str"):
+            a.sendfile(f, 0, "1")
+        with open(tmp_path / "f") as text, pytest.raises(ValueError, match="binary mode"):
+            a.sendfile(text)
+        with pytest.raises(TimeoutError):
+            a.sendfile(f, timeout=0.01)
+        g = go(a.sendfile, f)
+        parked(g, state="io wait")
+        a.close()
+        with pytest.raises(net.ErrClosed):
+            g.join(T)
+        with pytest.raises(ValueError, match="sendfile on closed connection"):
+            a.sendfile(f)
+
+
+def test_close_write(pair):
+    a, b = pair
+    a.write(b"question")
+    a.close_write()
+    assert b.read(100, T) == b"question" and b.read(100, T) == b""
+    b.write(b"answer\n")
+    assert a.readline(timeout=T) == b"answer\n"
+    with pytest.raises(BrokenPipeError):
+        a.write(b"more")
+
+
+def test_close_read_wakes_the_reader(pair):
+    a, b = pair
+    g = go(b.readline)
+    parked(g, state="io wait")
+    b.close_read()
+    assert g.result(T) == b""
+    b.write(b"still\n")
+    assert a.readline(timeout=T) == b"still\n"
+    b.close()
+    for half in (b.close_read, b.close_write):
+        with pytest.raises(ValueError, match="closed connection"):
+            half()
