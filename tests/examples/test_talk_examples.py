@@ -1,6 +1,8 @@
 """The examples of the talks and tutorials, run as a user runs them: their output, their exit status."""
 
 import re
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -102,3 +104,58 @@ def test_countdown():
     counted = out[6:-1]
     assert counted == [f"Vanguard: {n}" for n in range(5, 5 - len(counted), -1)] and 1 <= len(counted) <= 5
     assert out[-1] == "Vanguard: aborted"
+
+
+# ---- over sockets, and in processes --------------------------------------------------------------
+
+
+def test_flags():
+    out = python("flags.py").splitlines()
+    assert out[0] == "20 flags, 40 ms of delay each"
+    rows = [re.fullmatch(r"(\w+) +(\d+\.\d\d) s  20 came right", line).groups() for line in out[1:]]
+    assert [way for way, _ in rows] == ["serial", "threads", "goroutines"]
+    seconds = {way: float(time) for way, time in rows}
+    assert seconds["serial"] >= 0.75  # twenty delays
+    assert seconds["goroutines"] < 10 * seconds["serial"]
+
+
+def test_gil():
+    out = python("gil.py").splitlines()
+    assert re.fullmatch(r"2 tasks, \d+ cores", out[0])
+    rows = [re.fullmatch(r"(\w+) +(\w+) +\d+ ms  right", line).groups() for line in out[1:]]
+    threes = ["one_after_the_other", "in_threads", "in_goroutines"]
+    assert rows == [
+        *(("compute", way) for way in [*threes, "in_processes"]),
+        *(("digest", way) for way in [*threes, "by_blocking"]),
+    ]
+
+
+def test_tcp_proxy():
+    assert python("tcp_proxy.py") == "10 of 10 messages, of up to 1 MB, came back right through the proxy\n"
+
+
+def test_tcp_proxy_without_upstream():
+    """Whom nobody answers there is sent away, and the proxy serves on until Ctrl-C."""
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        nobody = "127.0.0.1:%d" % s.getsockname()[1]
+    command = [sys.executable, str(EXAMPLES / "tcp_proxy.py"), "127.0.0.1:0", nobody]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+        try:
+            host, port = re.fullmatch(r"serving on (\S+):(\d+)\n", p.stdout.readline()).groups()
+            for _ in range(2):
+                with socket.create_connection((host, int(port)), timeout=20) as s:
+                    assert s.recv(10) == b""
+            p.send_signal(signal.SIGINT)
+            _, err = p.communicate(timeout=20)
+            assert p.returncode == 130
+            assert err.count(f"tcp_proxy: {nobody}: ") == 2, err
+        finally:
+            p.kill()
+
+
+def test_chat():
+    assert python("chat.py").splitlines() == [
+        "Ann heard: * Bob enters, Ann: hello, Bob: hi Ann, Bob: bye, * Bob leaves, Ann: bye, * Ann leaves",
+        "Bob heard: Ann: hello, Bob: hi Ann, Bob: bye, * Bob leaves",
+        "Cyd heard: Cyd: anybody?, Cyd: bye, * Cyd leaves",
+    ]
