@@ -472,7 +472,8 @@ static int core_clear(PyObject *module) {
     Py_CLEAR(st->main_exc);
     PyObject **excs[] = {&st->RametError, &st->ChannelError,   &st->ChanClosed,         &st->WouldBlock,
                          &st->PanicError, &st->DeadlockError,  &st->GoroutineCancelled, &st->Cancelled,
-                         &st->ErrClosed,  &st->IncompleteRead, &st->LimitExceeded, &st->str_excepthook, &st->str_ramet,          &st->str_direct};
+                         &st->ErrClosed,  &st->IncompleteRead, &st->LimitExceeded,      &st->str_excepthook,
+                         &st->str_ramet,  &st->str_direct};
     for (size_t i = 0; i < sizeof excs / sizeof *excs; i++) Py_CLEAR(*excs[i]);
     return 0;
 }

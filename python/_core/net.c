@@ -271,19 +271,21 @@ static PyObject *shut(py_conn *self, int how, const char *where, const char *wha
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(close_read_doc,
-             "close_read($self)\n--\n\nNothing more is read from the system: whoever waits for it, or reads what had come "
-             "to its end, gets the end of\n"
-             "the stream.\n\nNever parks. Goroutines and the main thread. ValueError if closed; OSError (ENOTCONN ...).");
+PyDoc_STRVAR(
+    close_read_doc,
+    "close_read($self)\n--\n\nNothing more is read from the system: whoever waits for it, or reads what had come "
+    "to its end, gets the end of\n"
+    "the stream.\n\nNever parks. Goroutines and the main thread. ValueError if closed; OSError (ENOTCONN ...).");
 static PyObject *conn_close_read(py_conn *self, PyObject *unused) {
     (void)unused;
     return shut(self, SHUT_RD, "Conn.close_read()", "close_read");
 }
 
-PyDoc_STRVAR(close_write_doc,
-             "close_write($self)\n--\n\nWrite no more: the peer reads what was written, then the end of the stream. Reading "
-             "goes on.\n\n"
-             "Never parks. Goroutines and the main thread. ValueError if closed; OSError (ENOTCONN ...).");
+PyDoc_STRVAR(
+    close_write_doc,
+    "close_write($self)\n--\n\nWrite no more: the peer reads what was written, then the end of the stream. Reading "
+    "goes on.\n\n"
+    "Never parks. Goroutines and the main thread. ValueError if closed; OSError (ENOTCONN ...).");
 static PyObject *conn_close_write(py_conn *self, PyObject *unused) {
     (void)unused;
     return shut(self, SHUT_WR, "Conn.close_write()", "close_write");
@@ -548,12 +550,13 @@ static PyMemberDef members[] = {
 
 PyDoc_STRVAR(conn_doc, "A connection, made by dial() and Listener.accept(). Several goroutines may use it at once; "
                        "closing it wakes them.\n\n"
-                       "Iteration is by line, as readline(). A context manager that closes it. Dropped while open, it is closed with a ResourceWarning.");
+                       "Iteration is by line, as readline(). A context manager that closes it. Dropped while open, it "
+                       "is closed with a ResourceWarning.");
 static PyType_Slot conn_slots[] = {
-    {Py_tp_doc, (void *)conn_doc}, {Py_tp_finalize, conn_finalize},
-    {Py_tp_dealloc, conn_dealloc}, {Py_tp_repr, conn_repr},
-    {Py_tp_methods, conn_methods}, {Py_tp_getset, conn_getset},
-    {Py_tp_members, members},      {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_doc, (void *)conn_doc},   {Py_tp_finalize, conn_finalize},
+    {Py_tp_dealloc, conn_dealloc},   {Py_tp_repr, conn_repr},
+    {Py_tp_methods, conn_methods},   {Py_tp_getset, conn_getset},
+    {Py_tp_members, members},        {Py_tp_iter, PyObject_SelfIter},
     {Py_tp_iternext, net_next_line}, {0, NULL},
 };
 static PyType_Spec conn_spec = {"ramet.net.Conn", sizeof(py_conn), 0,
@@ -602,7 +605,8 @@ int net_init(PyObject *module, core_state *st) {
     PyObject *home = PyUnicode_FromString("ramet.net"); /* where the exceptions are to be found */
     PyObject *const excs[] = {st->ErrClosed, st->IncompleteRead, st->LimitExceeded};
     int e = home ? 0 : -1;
-    for (size_t i = 0; !e && i < sizeof excs / sizeof *excs; i++) e = PyObject_SetAttrString(excs[i], "__module__", home);
+    for (size_t i = 0; !e && i < sizeof excs / sizeof *excs; i++)
+        e = PyObject_SetAttrString(excs[i], "__module__", home);
     Py_XDECREF(home);
     return e ? e : PyModule_AddFunctions(module, functions);
 }

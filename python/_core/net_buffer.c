@@ -81,7 +81,8 @@ static PyObject *raise_incomplete(core_state *st, PyObject *partial, PyObject *t
 /* ------------------------------------------------------------------ by length ---- */
 
 const char net_read_exactly_doc[] =
-    "read_exactly($self, n, timeout=None)\n--\n\nExactly n bytes. IncompleteRead if the stream ends before: its `partial` "
+    "read_exactly($self, n, timeout=None)\n--\n\nExactly n bytes. IncompleteRead if the stream ends before: its "
+    "`partial` "
     "has what there was.\n\n"
     "May park. Goroutines and the main thread. A call that times out or is cancelled loses nothing: the next read\n"
     "gets what had come. Other errors as read().";
@@ -208,9 +209,11 @@ PyObject *net_read_until(py_conn *self, PyObject *const *args, Py_ssize_t nargs,
 }
 
 const char net_readline_doc[] =
-    "readline($self, limit=65536, timeout=None)\n--\n\nThe next line, with its b'\\\\n'; at the end of the stream what is "
+    "readline($self, limit=65536, timeout=None)\n--\n\nThe next line, with its b'\\\\n'; at the end of the stream what "
+    "is "
     "left, then b''.\n\n"
-    "May park. Goroutines and the main thread. LimitExceeded if a line is longer than `limit` bytes: they can still be\n"
+    "May park. Goroutines and the main thread. LimitExceeded if a line is longer than `limit` bytes: they can still "
+    "be\n"
     "read. A call that times out or is cancelled loses nothing: the next read gets what had come. Other errors as "
     "read().";
 PyObject *net_readline(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {

@@ -55,7 +55,7 @@ PyObject *net_conn_fail(py_conn *self, rm_g *g, int e, const char *what);
 PyObject *net_raise_closed(py_conn *self, const char *what);
 /* A required argument and timeout. */
 rm_inline int net_one_and_timeout(const char *fn, const char *name, PyObject *const *args, Py_ssize_t nargs,
-                              PyObject *kwnames, PyObject **v, int64_t *deadline) {
+                                  PyObject *kwnames, PyObject **v, int64_t *deadline) {
     *deadline = RM_FOREVER;
     if (rm_likely(nargs == 1 && !kwnames)) {
         *v = args[0];

@@ -35,10 +35,10 @@ static ssize_t write_vector(int fd, void *arg) {
     return 0;
 }
 
-const char net_writev_doc[] =
-    "writev($self, bufs, timeout=None)\n--\n\nWrite all of bufs, an iterable of bytes-like objects, in as few system calls as "
-    "will do: their length in bytes.\n\n"
-    "May park. Goroutines and the main thread. Errors as write().";
+const char net_writev_doc[] = "writev($self, bufs, timeout=None)\n--\n\nWrite all of bufs, an iterable of bytes-like "
+                              "objects, in as few system calls as "
+                              "will do: their length in bytes.\n\n"
+                              "May park. Goroutines and the main thread. Errors as write().";
 PyObject *net_writev(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     PyObject *bufs, *out = NULL;
     int64_t deadline;
@@ -179,7 +179,8 @@ static int file_args(PyObject *f, PyObject *offset, PyObject *count, Py_ssize_t 
 }
 
 const char net_sendfile_doc[] =
-    "sendfile($self, f, offset=0, count=None, timeout=None)\n--\n\nSend the file f, open in binary mode, from offset on, "
+    "sendfile($self, f, offset=0, count=None, timeout=None)\n--\n\nSend the file f, open in binary mode, from offset "
+    "on, "
     "count bytes of it or all there are: how many were sent.\n\n"
     "By sendfile(2) if f is a file of the system's, else by reading and writing; f's position afterwards is not\n"
     "defined. May park. Goroutines and the main thread. Errors as write(); what reading f raises.";
@@ -189,7 +190,8 @@ PyObject *net_sendfile(py_conn *self, PyObject *const *args, Py_ssize_t nargs, P
     int64_t deadline = RM_FOREVER;
     Py_ssize_t offset = 0, count = PY_SSIZE_T_MAX, sent = 0;
     if (core_args("sendfile", args, nargs, kwnames, names, 1, 4, a)) return NULL;
-    if (file_args(a[0], a[1], a[2], &offset, &count) || (a[3] && core_deadline(a[3], "timeout", &deadline))) return NULL;
+    if (file_args(a[0], a[1], a[2], &offset, &count) || (a[3] && core_deadline(a[3], "timeout", &deadline)))
+        return NULL;
     rm_g *g = net_enter(self->st, "Conn.sendfile()");
     if (!g) return NULL;
     net_settle(self);

@@ -137,7 +137,7 @@ def test_tcp_proxy():
 def test_tcp_proxy_without_upstream():
     """Whom nobody answers there is sent away, and the proxy serves on until Ctrl-C."""
     with socket.create_server(("127.0.0.1", 0)) as s:
-        nobody = "127.0.0.1:%d" % s.getsockname()[1]
+        nobody = f"127.0.0.1:{s.getsockname()[1]}"
     command = [sys.executable, str(EXAMPLES / "tcp_proxy.py"), "127.0.0.1:0", nobody]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
         try:

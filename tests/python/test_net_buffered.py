@@ -270,7 +270,9 @@ def test_against_a_file(pair):
     rng = random.Random(12345)
     data = bytearray()
     while len(data) < 400_000:
-        data += rng.randbytes(rng.choice([0, 1, 10, 1000, 9000])).replace(b"\n", b"") + rng.choice([b"\n", b"\r\n", b"--"])
+        data += rng.randbytes(rng.choice([0, 1, 10, 1000, 9000])).replace(b"\n", b"") + rng.choice(
+            [b"\n", b"\r\n", b"--"]
+        )
     data = bytes(data)
 
     def write():
