@@ -310,7 +310,9 @@ def main() -> int:
         json.dump(run_way(args.way, ("127.0.0.1", args.port), args.width), sys.stdout)
         return 0
     good = compare(args)
-    return 0 if scenes() and good else 1
+    good = scenes() and good
+    print("\nA tour of the rest, scene by scene: .venv/bin/python -m ramet.tour")
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

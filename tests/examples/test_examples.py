@@ -203,6 +203,7 @@ def assert_downloaded(out, count):
     assert all(float(r[1]) > 0 and 5 < float(r[3]) < 1000 for r in rows), out
     assert int(rows[0][4]) == 1 and 1 < int(rows[1][4]) <= 33 and int(rows[2][4]) < 10, out
     assert f"SHA-256: all {count} files came as they are on the disk" in out, out
+    assert out.endswith("python -m ramet.tour\n"), out
     assert "prime sieve: 2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37 ... the 100th is 541\n" in out
     spoken = re.search(r"^fan-in by select: (.*), too slow: I leave$", out, re.MULTILINE)[1].split(", ")
     assert sorted(spoken) == ["Ann 0", "Ann 1", "Joe 0", "Joe 1", "Joe 2"]
