@@ -85,7 +85,7 @@ struct core_state {
     PyObject *main_exc;      /* to be raised in main */
     /* types */
     PyTypeObject *goroutine_type, *chan_type, *case_type, *selection_type, *bomb_type;
-    PyTypeObject *conn_type, *listener_type;
+    PyTypeObject *conn_type, *listener_type, *packet_type;
     PyTypeObject *mutex_type, *rlock_type, *event_type, *scope_type, *timer_type, *ticker_type;
     char *net_scratch;       /* net.c: where reads go first */
     PyObject *default_case;

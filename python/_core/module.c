@@ -446,6 +446,7 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg) {
     Py_VISIT(st->bomb_type);
     Py_VISIT(st->conn_type);
     Py_VISIT(st->listener_type);
+    Py_VISIT(st->packet_type);
     PyTypeObject *const more[] = {st->mutex_type, st->rlock_type, st->event_type,
                                   st->scope_type, st->timer_type, st->ticker_type};
     for (size_t i = 0; i < sizeof more / sizeof *more; i++) Py_VISIT(more[i]);
@@ -465,6 +466,7 @@ static int core_clear(PyObject *module) {
     Py_CLEAR(st->bomb_type);
     Py_CLEAR(st->conn_type);
     Py_CLEAR(st->listener_type);
+    Py_CLEAR(st->packet_type);
     PyTypeObject **const more[] = {&st->mutex_type, &st->rlock_type, &st->event_type,
                                    &st->scope_type, &st->timer_type, &st->ticker_type};
     for (size_t i = 0; i < sizeof more / sizeof *more; i++) Py_CLEAR(*more[i]);

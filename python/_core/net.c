@@ -20,7 +20,11 @@
 #define GREEDY_MAX (1 << 20) /* bytes set aside for one read at most */
 #define GREEDY_MIN 4096
 
-static const char *kind(const py_conn *self) { return self->c->listener ? "listener" : "connection"; }
+static bool is_packet(const py_conn *self) { return Py_TYPE((PyObject *)self) == self->st->packet_type; }
+
+static const char *kind(const py_conn *self) {
+    return is_packet(self) ? "packet connection" : self->c->listener ? "listener" : "connection";
+}
 
 /* ------------------------------------------------------------------ life ---- */
 
@@ -381,11 +385,12 @@ static PyObject *get_remote(py_conn *self, void *what) {
 }
 
 static PyObject *conn_repr(py_conn *self) {
-    const char *name = self->c->listener ? "ramet.net.Listener" : "ramet.net.Conn";
+    bool packet = is_packet(self);
+    const char *name = packet ? "ramet.net.PacketConn" : self->c->listener ? "ramet.net.Listener" : "ramet.net.Conn";
     if (self->c->fd < 0) return PyUnicode_FromFormat("<%s closed at %p>", name, self);
     PyObject *local = get_local(self, ""), *r = NULL;
     if (!local) PyErr_Clear();
-    if (self->c->listener) {
+    if (self->c->listener || packet) {
         r = PyUnicode_FromFormat("<%s fd=%d addr=%R>", name, self->c->fd, local ? local : Py_None);
     } else {
         PyObject *remote = get_remote(self, "");
@@ -461,27 +466,29 @@ static bool met_itself(const rm_conn *c) {
     return a.len == b.len && !memcmp(&a.sa, &b.sa, a.len);
 }
 
-PyDoc_STRVAR(
-    connect_doc,
-    "_connect(family, address, timeout, /)\n--\n\nA Conn to a numeric address of the socket module's form. May park.");
+PyDoc_STRVAR(connect_doc, "_connect(family, type, address, timeout, /)\n--\n\nA Conn to a numeric address of the "
+                          "socket module's form. May park.");
 static PyObject *net_connect(PyObject *module, PyObject *args) {
     core_state *st = core_of(module);
-    int family;
+    int family, type;
     PyObject *address, *timeout;
     net_sockaddr a;
     int64_t deadline;
     rm_conn *c;
-    if (!PyArg_ParseTuple(args, "iOO:_connect", &family, &address, &timeout)) return NULL;
+    if (!PyArg_ParseTuple(args, "iiOO:_connect", &family, &type, &address, &timeout)) return NULL;
     if (core_deadline(timeout, "timeout", &deadline) || net_sockaddr_of(family, address, &a)) return NULL;
     rm_g *g = net_enter(st, "net.dial()");
     if (!g) return NULL;
     int e = rm_check_cancel(g);
     for (int again = 0; !e; again++) {
-        e = rm_conn_connect(st->rt, g, &a.sa, a.len, SOCK_STREAM, deadline, &c);
-        if (e || family == AF_UNIX || again == 2 || !met_itself(c)) break;
+        e = rm_conn_connect(st->rt, g, &a.sa, a.len, type, deadline, &c);
+        if (e || family == AF_UNIX || type != SOCK_STREAM || again == 2 || !met_itself(c)) break;
         rm_conn_unref(c);
     }
-    return e ? net_fail(st, g, e) : conn_new(st->conn_type, st, c);
+    if (e) return net_fail(st, g, e);
+    PyObject *conn = conn_new(st->conn_type, st, c);
+    if (conn) ((py_conn *)conn)->datagram = type == SOCK_DGRAM;
+    return conn;
 }
 
 PyDoc_STRVAR(listen_doc, "_listen(family, address, backlog, reuse_port, v6only, /)\n--\n\nA Listener; backlog 0: the "
@@ -505,6 +512,28 @@ static PyObject *net_listen(PyObject *module, PyObject *args) {
     }
     if (family == AF_UNIX && a.un.sun_path[0]) c->path = strdup(a.un.sun_path); /* unlinked by close */
     return conn_new(st->listener_type, st, c);
+}
+
+PyDoc_STRVAR(listen_packet_doc, "_listen_packet(family, address, v6only, /)\n--\n\nA PacketConn. Never parks.");
+static PyObject *net_listen_packet(PyObject *module, PyObject *args) {
+    core_state *st = core_of(module);
+    int family, v6only;
+    PyObject *address;
+    net_sockaddr a;
+    rm_conn *c;
+    if (!PyArg_ParseTuple(args, "iOp:_listen_packet", &family, &address, &v6only)) return NULL;
+    if (net_sockaddr_of(family, address, &a)) return NULL;
+    rm_g *g = net_enter(st, "net.listen_packet()");
+    if (!g) return NULL;
+    int fd = net_bind_packet(&a, v6only);
+    if (fd < 0) return net_fail(st, g, fd);
+    int e = rm_conn_from_fd(st->rt, fd, false, &c);
+    if (e) {
+        close(fd);
+        return net_fail(st, g, e);
+    }
+    if (family == AF_UNIX && a.un.sun_path[0]) c->path = strdup(a.un.sun_path); /* unlinked by close */
+    return conn_new(st->packet_type, st, c);
 }
 
 /* ------------------------------------------------------------------ the types ---- */
@@ -588,9 +617,40 @@ static PyType_Spec listener_spec = {"ramet.net.Listener", sizeof(py_conn), 0,
                                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
                                     listener_slots};
 
+static PyMethodDef packet_methods[] = {
+    {"read_from", FAST(net_read_from), METH_FASTCALL | METH_KEYWORDS, net_read_from_doc},
+    {"write_to", FAST(net_write_to), METH_FASTCALL | METH_KEYWORDS, net_write_to_doc},
+    {"set_deadline", (PyCFunction)conn_set_deadline, METH_O, set_deadline_doc},
+    {"set_read_deadline", (PyCFunction)conn_set_read_deadline, METH_O, set_read_deadline_doc},
+    {"set_write_deadline", (PyCFunction)conn_set_write_deadline, METH_O, set_write_deadline_doc},
+    COMMON_METHODS,
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef packet_getset[] = {
+    {"addr", (getter)get_local, NULL, "Our address, as the socket module gives it. ValueError if closed.", "addr"},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyDoc_STRVAR(
+    packet_doc,
+    "Datagrams from and to anybody, made by listen_packet(). Several goroutines may use it at once; closing it "
+    "wakes them.\n\n"
+    "A context manager that closes it. Dropped while open, it is closed with a ResourceWarning.");
+static PyType_Slot packet_slots[] = {
+    {Py_tp_doc, (void *)packet_doc}, {Py_tp_finalize, conn_finalize},
+    {Py_tp_dealloc, conn_dealloc},   {Py_tp_repr, conn_repr},
+    {Py_tp_methods, packet_methods}, {Py_tp_getset, packet_getset},
+    {Py_tp_members, members},        {0, NULL},
+};
+static PyType_Spec packet_spec = {"ramet.net.PacketConn", sizeof(py_conn), 0,
+                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+                                  packet_slots};
+
 static PyMethodDef functions[] = {
     {"_connect", net_connect, METH_VARARGS, connect_doc},
     {"_listen", net_listen, METH_VARARGS, listen_doc},
+    {"_listen_packet", net_listen_packet, METH_VARARGS, listen_packet_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -601,6 +661,8 @@ int net_init(PyObject *module, core_state *st) {
     }
     if (!(st->conn_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &conn_spec, NULL))) return -1;
     if (!(st->listener_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &listener_spec, NULL))) return -1;
+    if (!(st->packet_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &packet_spec, NULL))) return -1;
+    if (PyModule_AddType(module, st->packet_type)) return -1;
     if (PyModule_AddType(module, st->conn_type) || PyModule_AddType(module, st->listener_type)) return -1;
     PyObject *home = PyUnicode_FromString("ramet.net"); /* where the exceptions are to be found */
     PyObject *const excs[] = {st->ErrClosed, st->IncompleteRead, st->LimitExceeded};

@@ -78,6 +78,14 @@ static PyObject *raise_incomplete(core_state *st, PyObject *partial, PyObject *t
     return NULL;
 }
 
+static PyObject *raise_datagram(const char *what) {
+    PyObject *text = PyUnicode_FromFormat("%s: datagrams are no stream", what), *args = NULL;
+    if (text && (args = Py_BuildValue("iO", EOPNOTSUPP, text))) PyErr_SetObject(PyExc_OSError, args);
+    Py_XDECREF(args);
+    Py_XDECREF(text);
+    return NULL;
+}
+
 /* ------------------------------------------------------------------ by length ---- */
 
 const char net_read_exactly_doc[] =
@@ -92,6 +100,7 @@ PyObject *net_read_exactly(py_conn *self, PyObject *const *args, Py_ssize_t narg
     Py_ssize_t n;
     if (net_one_and_timeout("read_exactly", "n", args, nargs, kwnames, &arg, &deadline)) return NULL;
     if (net_count("read_exactly", arg, &n)) return NULL;
+    if (self->datagram) return raise_datagram("read_exactly");
     rm_g *g = net_enter(self->st, "Conn.read_exactly()");
     if (!g) return NULL;
     net_settle(self);
@@ -118,6 +127,7 @@ PyObject *net_read_exactly(py_conn *self, PyObject *const *args, Py_ssize_t narg
 /* sep: of m bytes. A line may be ended by the end of the stream. */
 static PyObject *read_sep(py_conn *self, const char *what, const char *where, const char *sep, size_t m, size_t limit,
                           bool line, int64_t deadline) {
+    if (self->datagram) return raise_datagram(what);
     rm_g *g = net_enter(self->st, where);
     if (!g) return NULL;
     net_settle(self);

@@ -27,12 +27,13 @@ typedef struct net_buf {
     size_t room; /* how much to ask for at least: more, the more there was */
 } net_buf;
 
-typedef struct py_conn { /* Conn and Listener */
+typedef struct py_conn { /* Conn, Listener and PacketConn */
     PyObject_HEAD rm_conn *c;
     core_state *st;
     PyObject *weakrefs;
     net_buf in;
     bool greedy;                /* the last read filled at least half of what it asked for */
+    bool datagram;
     uint8_t remote_len;         /* of `remote`; 0: to be asked for */
     struct sockaddr_in6 remote; /* of an accepted connection: it may be gone by the time it is asked for */
 } py_conn;
@@ -88,6 +89,12 @@ extern const char net_read_exactly_doc[], net_read_until_doc[], net_readline_doc
 PyObject *net_writev(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *net_sendfile(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 extern const char net_writev_doc[], net_sendfile_doc[];
+
+/* net_packet.c */
+PyObject *net_read_from(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *net_write_to(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+int net_bind_packet(const net_sockaddr *a, bool v6only); /* a socket, or -errno */
+extern const char net_read_from_doc[], net_write_to_doc[];
 
 /* net_sockaddr.c. As socket.getsockname() gives it; new reference. */
 PyObject *net_address(const net_sockaddr *a);

@@ -26,7 +26,7 @@ from typing import Any as _Any
 from typing import TypeAlias as _TypeAlias
 
 from . import _core
-from ._core import Conn, ErrClosed, IncompleteRead, LimitExceeded, Listener
+from ._core import Conn, ErrClosed, IncompleteRead, LimitExceeded, Listener, PacketConn
 
 __all__ = [
     "Conn",
@@ -34,20 +34,29 @@ __all__ = [
     "IncompleteRead",
     "LimitExceeded",
     "Listener",
+    "PacketConn",
     "Server",
     "dial",
     "listen",
+    "listen_packet",
+    "lookup_addr",
     "lookup_host",
     "serve",
 ]
 
 Address: _TypeAlias = str | bytes | _os.PathLike[str] | tuple[_Any, ...]
 
-_FAMILIES = {
+_STREAMS: dict[str, int] = {
     "tcp": _socket.AF_UNSPEC,
     "tcp4": _socket.AF_INET,
     "tcp6": _socket.AF_INET6,
     "unix": _socket.AF_UNIX,
+}
+_PACKETS: dict[str, int] = {
+    "udp": _socket.AF_UNSPEC,
+    "udp4": _socket.AF_INET,
+    "udp6": _socket.AF_INET6,
+    "unixgram": _socket.AF_UNIX,
 }
 _DIAL_SHARE_MIN = 2.0  # of the time that is left, every address gets its share, but at least this much
 
@@ -57,13 +66,14 @@ _HOST_PORT = "'host:port', '[v6]:port', ':port' or a tuple (host, port)"
 # ---------------------------------------------------------------- addresses
 
 
-def _family(what: str, network: str) -> int:
+def _family(what: str, network: str, families: dict[str, int]) -> int:
     if not isinstance(network, str):
         raise TypeError(f"{what}: network must be a str, not {type(network).__name__}")
     try:
-        return _FAMILIES[network]
+        return families[network]
     except KeyError:
-        raise ValueError(f"{what}: network must be 'tcp', 'tcp4', 'tcp6' or 'unix', not {network!r}") from None
+        *most, last = map(repr, families)
+        raise ValueError(f"{what}: network must be {', '.join(most)} or {last}, not {network!r}") from None
 
 
 def _bad_address(what: str, address: object, why: str) -> ValueError:
@@ -148,7 +158,9 @@ def _getaddrinfo(*args: _Any) -> list[_Any] | Exception:
         return e
 
 
-def _resolve(what: str, family: int, address: Address, passive: bool, deadline: float | None) -> list[tuple[int, _Any]]:
+def _resolve(
+    what: str, family: int, address: Address, passive: bool, deadline: float | None, packets: bool = False
+) -> list[tuple[int, _Any]]:
     """(family, numeric address) to be tried in this order. May park."""
     if family == _socket.AF_UNIX:
         return [(family, _unix_path(what, address))]
@@ -163,11 +175,12 @@ def _resolve(what: str, family: int, address: Address, passive: bool, deadline: 
         known = _numeric(host)
         if known is not None:
             if family not in (known, _socket.AF_UNSPEC):
-                theirs, ours = ("IPv4", "'tcp6'") if known == _socket.AF_INET else ("IPv6", "'tcp4'")
+                stem = "udp" if packets else "tcp"
+                theirs, ours = ("IPv4", f"'{stem}6'") if known == _socket.AF_INET else ("IPv6", f"'{stem}4'")
                 raise _bad_address(what, address, f"an {theirs} address does not go with network {ours}")
             return [(known, (host, port, *(rest if known == _socket.AF_INET6 else ())))]
     flags = _socket.AI_PASSIVE if passive else 0
-    query = (host or None, port, family, _socket.SOCK_STREAM, 0, flags)
+    query = (host or None, port, family, _socket.SOCK_DGRAM if packets else _socket.SOCK_STREAM, 0, flags)
     found: list[_Any] | Exception
     if deadline is None:
         found = _getaddrinfo(*query)
@@ -208,8 +221,9 @@ def _timeout(what: str, timeout: float | None) -> float | None:
 
 
 def dial(network: str, address: Address, *, timeout: float | None = None) -> Conn:
-    """Connect. `network` is "tcp", "tcp4", "tcp6" or "unix"; `address` "host:port", "[::1]:80", ":8080" (this machine)
-    or a tuple as the socket module has it; of "unix" a path ("@name": Linux's abstract name).
+    """Connect. `network` is "tcp", "tcp4", "tcp6", "unix", or "udp", "udp4", "udp6", "unixgram", whose connections send
+    and receive datagrams, one a write and one a read, of that one peer; `address` "host:port", "[::1]:80", ":8080" (this
+    machine) or a tuple as the socket module has it; of "unix" a path ("@name": Linux's abstract name).
 
     Names are looked up off the scheduler, and every address is tried, in order, one after the other (happy eyeballs,
     which tries several at once, comes in a later release). May park. Goroutines and the main thread.
@@ -218,9 +232,11 @@ def dial(network: str, address: Address, *, timeout: float | None = None) -> Con
     TimeoutError when `timeout` seconds have passed, else the error of the last address that was tried
     (ConnectionRefusedError, ...); Cancelled.
     """
-    family = _family("dial", network)
+    family = _family("dial", network, {**_STREAMS, **_PACKETS})
+    packets = network in _PACKETS
+    kind = _socket.SOCK_DGRAM if packets else _socket.SOCK_STREAM
     deadline = _timeout("dial", timeout)
-    addresses = _resolve("dial", family, address, False, deadline)
+    addresses = _resolve("dial", family, address, False, deadline, packets)
     error: OSError | None = None
     for i, (fam, sockaddr) in enumerate(addresses):
         share = None
@@ -231,7 +247,7 @@ def dial(network: str, address: Address, *, timeout: float | None = None) -> Con
                 break
             share = min(left, max(left / (len(addresses) - i), _DIAL_SHARE_MIN))
         try:
-            return _core._connect(fam, sockaddr, share)
+            return _core._connect(fam, kind, sockaddr, share)
         except OSError as e:
             error = e
     assert error is not None
@@ -250,7 +266,7 @@ def listen(network: str, address: Address, *, backlog: int | None = None, reuse_
     Parks only to look up a name. Goroutines and the main thread.
     Raises ValueError for a network or address that is none, socket.gaierror, OSError (EADDRINUSE, ...); Cancelled.
     """
-    family = _family("listen", network)
+    family = _family("listen", network, _STREAMS)
     if backlog is not None:
         if not isinstance(backlog, int):
             raise TypeError(f"listen: backlog must be an int or None, not {type(backlog).__name__}")
@@ -266,6 +282,40 @@ def listen(network: str, address: Address, *, backlog: int | None = None, reuse_
                 e.add_note(f"listening on {network} {address!r}")
                 raise
     raise AssertionError("no address")
+
+
+def listen_packet(network: str, address: Address) -> PacketConn:
+    """A socket for datagrams. `network` is "udp", "udp4", "udp6" or "unixgram", `address` as for listen(): ":8080"
+    means every interface, port 0 any that is free (PacketConn.addr tells). The file of a unix socket is removed when it
+    is closed.
+
+    Parks only to look up a name. Goroutines and the main thread.
+    Raises ValueError for a network or address that is none, socket.gaierror, OSError (EADDRINUSE, ...); Cancelled.
+    """
+    family = _family("listen_packet", network, _PACKETS)
+    addresses = _resolve("listen_packet", family, address, True, None, True)
+    for i, (fam, sockaddr) in enumerate(addresses):
+        try:
+            return _core._listen_packet(fam, sockaddr, network == "udp6")
+        except OSError as e:
+            if e.errno not in (_errno.EAFNOSUPPORT, _errno.EADDRNOTAVAIL) or i + 1 == len(addresses):
+                e.add_note(f"listening on {network} {address!r}")
+                raise
+    raise AssertionError("no address")
+
+
+def lookup_addr(ip: str) -> list[str]:
+    """The names of a numeric address, the canonical one first.
+
+    Looked up off the scheduler: parks. Goroutines and the main thread. Raises ValueError if `ip` is no numeric address,
+    socket.herror if it has no name; Cancelled.
+    """
+    if not isinstance(ip, str):
+        raise TypeError(f"lookup_addr: ip must be a str, not {type(ip).__name__}")
+    if _numeric(ip) is None:
+        raise ValueError(f"lookup_addr: ip must be a numeric address, not {ip!r}")
+    name, aliases, _ = _core.blocking(_socket.gethostbyaddr, ip)
+    return list(dict.fromkeys([name, *aliases]))
 
 
 def lookup_host(name: str) -> list[str]:
