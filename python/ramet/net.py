@@ -222,8 +222,8 @@ def _timeout(what: str, timeout: float | None) -> float | None:
 
 def dial(network: str, address: Address, *, timeout: float | None = None) -> Conn:
     """Connect. `network` is "tcp", "tcp4", "tcp6", "unix", or "udp", "udp4", "udp6", "unixgram", whose connections send
-    and receive datagrams, one a write and one a read, of that one peer; `address` "host:port", "[::1]:80", ":8080" (this
-    machine) or a tuple as the socket module has it; of "unix" a path ("@name": Linux's abstract name).
+    and receive datagrams, one a write and one a read, of that one peer; `address` "host:port", "[::1]:80", ":8080"
+    (this machine) or a tuple as the socket module has it; of "unix" a path ("@name": Linux's abstract name).
 
     Names are looked up off the scheduler, and every address is tried, in order, one after the other (happy eyeballs,
     which tries several at once, comes in a later release). May park. Goroutines and the main thread.
