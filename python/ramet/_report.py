@@ -81,6 +81,9 @@ def _deadlock_text(main: tuple[_core.Goroutine, _Info, _Frames]) -> str:
 
 
 def _report_doubt() -> None:
+    notifying = sys.modules.get("ramet.os.signal")
+    if notifying is not None and notifying._channels:  # to wait for a signal is what this program does
+        return
     print(
         "ramet: every goroutine has been waiting for 10 seconds, and only another thread or a signal handler could "
         "wake one: perhaps a deadlock\n\n" + describe_all(),

@@ -1,0 +1,141 @@
+"""One end of a pipe, whose waiting parks only the goroutine: what ramet.io.pipe() and ramet.os.Popen read and write.
+
+The descriptors stay blocking, because they are passed on to programs that would not understand EAGAIN. So everything
+is polled first: a pipe that polls readable does not block a read, one that polls writable takes PIPE_BUF bytes.
+"""
+
+import io as _io
+import os as _os
+import select as _select
+from typing import Any as _Any
+
+from . import _core
+from ._core import ErrClosed as _ErrClosed
+
+_PIPE_BUF = _select.PIPE_BUF  # any pipe that polls writable has room for as much
+
+
+def enter(what: str) -> bool:
+    """At the head of what may park: raise a pending cancellation. True: it parks; False: this is the main thread of a
+    program whose goroutines run in another one, which waits as a thread. RuntimeError in any other thread."""
+    _core.select(_core.default)
+    try:
+        _core.current()
+        return True
+    except RuntimeError:
+        import threading
+
+        if threading.get_ident() == threading.main_thread().ident:
+            return False
+        raise RuntimeError(
+            f"{what} works in a goroutine or in the main thread, not in another OS thread: what it needs belongs to "
+            "the proc (start a goroutine with go() and join it)"
+        ) from None
+
+
+class PipeEnd(_io.RawIOBase):
+    """One end of a pipe over a FileIO, which it owns."""
+
+    def __init__(self, file: _io.FileIO, writing: bool) -> None:
+        self._file = file
+        self._fd = file.fileno()
+        self._closing: _core.Chan[None] = _core.Chan()
+        self._poller = _select.poll()
+        self._poller.register(self._fd, _select.POLLOUT if writing else _select.POLLIN)
+        self._case = _core.writable(self._fd) if writing else _core.readable(self._fd)
+        self._writing = writing
+        self.used = False  # something has been read or written
+        self.at_end = False  # pretend that nothing more will come: for who takes what is buffered above
+
+    @property
+    def name(self) -> _Any:
+        """The descriptor, or what it was opened as."""
+        return self._file.name
+
+    @property
+    def mode(self) -> str:
+        """ "wb" or "rb"."""
+        return "wb" if self._writing else "rb"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__name__} {'closed' if self.closed else f'fd={self._fd}'}>"
+
+    def fileno(self) -> int:
+        """The descriptor, which stays ours. ValueError if closed. Never parks. Any thread."""
+        self._open("fileno")
+        return self._fd
+
+    def readable(self) -> bool:
+        """Whether this is the end that is read."""
+        return not self._writing
+
+    def writable(self) -> bool:
+        """Whether this is the end that is written."""
+        return self._writing
+
+    def _open(self, what: str) -> None:
+        if self.closed:
+            raise ValueError(f"{what} on closed pipe")
+
+    def ready(self) -> bool:
+        """Whether the next system call will not block. Never parks."""
+        return bool(self._poller.poll(0))
+
+    def _wait(self, what: str) -> None:
+        parks = enter(what)
+        self._open(what)
+        if self._writing is (what == "read"):
+            raise _io.UnsupportedOperation(f"{what}: this is the end that is {'written' if self._writing else 'read'}")
+        self.used = True
+        while not self.ready():
+            if parks:
+                _core.select(self._case, self._closing)
+            else:
+                self._poller.poll()
+            if self.closed:
+                raise _ErrClosed(f"{what}: the pipe was closed meanwhile")
+
+    def readinto(self, b: _Any) -> int:
+        """Read at most len(b) bytes, as soon as there are any: how many; 0 at the end. May park. Goroutines and the
+        main thread. ErrClosed if it is closed meanwhile, ValueError if it was before; Cancelled."""
+        if self.at_end:
+            return 0
+        self._wait("read")
+        return _os.readv(self._fd, [b])
+
+    def read(self, n: int | None = -1, /) -> bytes:
+        """At most n bytes, as soon as there are any; b"" at the end; all there will be if n is negative or None.
+
+        May park. Goroutines and the main thread. ErrClosed if it is closed meanwhile, ValueError if it was before;
+        Cancelled.
+        """
+        if self.at_end:
+            return b""
+        if n is None or n < 0:
+            return self.readall()
+        self._wait("read")
+        return _os.read(self._fd, n)
+
+    def readall(self) -> bytes:
+        """All there will be. As read()."""
+        chunks = []
+        while data := self.read(65536):
+            chunks.append(data)
+        return b"".join(chunks)
+
+    def write(self, b: _Any, /) -> int:
+        """Write some of b: how many bytes. May park. Goroutines and the main thread. BrokenPipeError if nobody will
+        read; ErrClosed if it is closed meanwhile, ValueError if it was before; Cancelled, and nothing is written."""
+        self._wait("write")
+        with memoryview(b) as view, view.cast("B") as octets:
+            return _os.write(self._fd, octets[:_PIPE_BUF])
+
+    def close(self) -> None:
+        """Close it. Whoever waits on it gets ErrClosed. A second close does nothing. Never parks. Any thread."""
+        if self.closed:
+            return
+        try:
+            super().close()
+        finally:
+            self._closing.close()
+            self._file.close()
