@@ -76,6 +76,8 @@ struct core_state {
     bool hosted;             /* the proc lives on a thread of ours */
     bool starting;
     bool doubt_reported;     /* the report of what may be a deadlock has been printed */
+    bool doubt_settled;      /* this wait of all may be one, and that is that until somebody has run */
+    uint64_t doubt_switches; /* how many there had been then; 0: not seen yet */
     int64_t doubt_since, doubt_asked;
     pthread_t host_thread;
     bool blocked_reported;   /* ... and of main blocking outside */
@@ -164,6 +166,10 @@ double core_wall_time(void);
 int goroutine_spawn(core_state *st, PyObject *fn, PyObject *context, rm_pyplace born);
 /* g ends: leave what scopes it has not left itself. */
 void scope_unwind(rm_g *g);
+/* What of ramet.sync has w, its part of the core, right behind its head: all have. Borrowed. */
+rm_inline PyObject *sync_object(const void *w) { return (PyObject *)((char *)w - sizeof(PyObject)); }
+/* Whether o is a Conn that holds bytes which have been read from the system. */
+bool net_has_buffered(core_state *st, PyObject *o);
 /* Chan closed while the Event is set; borrowed. */
 py_chan *event_chan(PyObject *event);
 

@@ -93,8 +93,9 @@ static int on_block_signals(rm_rt *rt) {
 
 /* A Python handler other than the default of SIGINT: it may send or cancel. */
 static bool user_signal_handler(void) {
-    PyObject *signal = PyImport_GetModule(PyUnicode_InternFromString("signal"));
+    PyObject *name = PyUnicode_FromString("signal"), *signal = name ? PyImport_GetModule(name) : NULL;
     bool found = false;
+    Py_XDECREF(name);
     if (!signal) { /* nobody has imported it, so nobody has installed any */
         PyErr_Clear();
         return false;
@@ -146,9 +147,12 @@ static void deadlock_entry(void *arg) {
         int64_t now = rm_now(), newest = INT64_MIN;
         rm_rt_each(st->rt, newer_wait, &newest);
         if (!st->doubt_since || newest > st->doubt_since) st->doubt_since = now; /* somebody has run meanwhile */
-        if (now - st->doubt_since > DOUBT_NS && !st->doubt_reported) {
-            st->doubt_reported = true;
-            PyObject *r = PyObject_CallMethod(st->module, "_report_doubt", NULL);
+        if (now - st->doubt_since > DOUBT_NS) {
+            st->doubt_settled = true;
+            st->doubt_switches = 0;
+            PyObject *r =
+                st->doubt_reported ? Py_NewRef(Py_None) : PyObject_CallMethod(st->module, "_report_doubt", NULL);
+            st->doubt_reported = true; /* once a process */
             if (!r) PyErr_WriteUnraisable(NULL);
             Py_XDECREF(r);
         }
@@ -158,7 +162,14 @@ static void deadlock_entry(void *arg) {
 
 static int64_t on_deadlock(rm_rt *rt) {
     core_state *st = rt->embedder;
-    if (st->hosted || st->doubt_reported) return RM_FOREVER;
+    if (st->hosted) return RM_FOREVER;
+    if (st->doubt_settled) { /* not again before somebody has run */
+        uint64_t switches = rm_load(&rt->p.switches);
+        if (!st->doubt_switches) st->doubt_switches = switches;
+        if (switches == st->doubt_switches) return RM_FOREVER;
+        st->doubt_settled = false;
+        st->doubt_since = st->doubt_asked = 0;
+    }
     int64_t now = rm_now();
     if (st->doubt_asked && now - st->doubt_asked < RAMET_SECOND / 2) return RAMET_SECOND; /* asked just now, in doubt */
     st->doubt_asked = now;

@@ -546,7 +546,14 @@ static PyObject *net_listen_packet(PyObject *module, PyObject *args) {
         "__exit__", FAST(conn_exit), METH_FASTCALL, NULL                                                               \
     }
 
+static PyObject *conn_buffered(py_conn *self, PyObject *u) {
+    (void)u;
+    return PyLong_FromSize_t(net_buffered(self));
+}
+
 static PyMethodDef conn_methods[] = {
+    {"_buffered", (PyCFunction)conn_buffered, METH_NOARGS,
+     "_buffered($self)\n--\n\nHow many bytes have been read from the system that the next reads get first."},
     {"read", FAST(conn_read), METH_FASTCALL | METH_KEYWORDS, read_doc},
     {"readinto", FAST(conn_readinto), METH_FASTCALL | METH_KEYWORDS, readinto_doc},
     {"read_exactly", FAST(net_read_exactly), METH_FASTCALL | METH_KEYWORDS, net_read_exactly_doc},

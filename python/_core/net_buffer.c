@@ -23,6 +23,10 @@ static void drop(net_buf *b, size_t n) {
     b->cap = 0;
 }
 
+bool net_has_buffered(core_state *st, PyObject *o) {
+    return Py_TYPE(o) == st->conn_type && net_buffered((py_conn *)o) > 0;
+}
+
 PyObject *net_buffer_take(py_conn *self, size_t n) {
     if (n > net_buffered(self)) n = net_buffered(self);
     PyObject *r = PyBytes_FromStringAndSize(self->in.p + self->in.start, (Py_ssize_t)n);

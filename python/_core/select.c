@@ -323,6 +323,11 @@ static int start_watches(selecting *s, PyObject *const *args) {
         fc->w.events = c->kind == CASE_READABLE ? RAMET_READABLE : RAMET_WRITABLE;
         fc->w.fn = fd_ready;
         s->cases[i].chan = &fc->c;
+        if (c->kind == CASE_READABLE && net_has_buffered(s->st, c->source)) { /* the kernel does not know of it */
+            fd_ready(&fc->w, RAMET_READABLE);
+            f++;
+            continue;
+        }
         int e = rm_watch_start(rt, &fc->w);
         if (e < 0) {
             stop_watches(s, f);

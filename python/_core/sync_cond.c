@@ -11,6 +11,8 @@ typedef struct py_cond {
     PyObject *weakrefs;
 } py_cond;
 
+_Static_assert(offsetof(py_cond, c) == sizeof(PyObject), "sync_object");
+
 static PyObject *cond_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"l", "lock", NULL}; /* Go's name and the standard library's */
     PyObject *lock = NULL, *lock2 = NULL;

@@ -57,6 +57,8 @@ PyObject *sync_acquired(core_state *st, rm_g *g, int e) {
     return core_raise(st, g, e);
 }
 
+_Static_assert(offsetof(py_mutex, m) == sizeof(PyObject) && offsetof(py_rlock, m) == sizeof(PyObject), "sync_object");
+
 /* ------------------------------------------------------------------ Mutex ---- */
 
 static PyObject *mutex_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
@@ -403,6 +405,8 @@ typedef struct py_rwmutex {
     core_state *st;
     PyObject *weakrefs;
 } py_rwmutex;
+
+_Static_assert(offsetof(py_rwmutex, m) == sizeof(PyObject), "sync_object");
 
 static PyObject *rwmutex_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     if (PyTuple_GET_SIZE(args) || (kwargs && PyDict_GET_SIZE(kwargs)))

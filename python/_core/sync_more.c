@@ -20,6 +20,8 @@ typedef struct py_sem {
     PyObject *weakrefs;
 } py_sem;
 
+_Static_assert(offsetof(py_sem, s) == sizeof(PyObject), "sync_object");
+
 static PyObject *sem_make(PyTypeObject *type, PyObject *args, PyObject *kwargs, bool bounded) {
     static char *names[] = {"value", NULL};
     PyObject *value = NULL;
@@ -149,6 +151,8 @@ typedef struct py_event {
     PyObject *weakrefs;
 } py_event;
 
+_Static_assert(offsetof(py_event, v) == sizeof(PyObject), "sync_object");
+
 static PyObject *event_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     core_state *st = core_of_type(type);
     if (!st) return NULL;
@@ -255,6 +259,8 @@ typedef struct py_waitgroup {
     core_state *st;
     PyObject *weakrefs;
 } py_waitgroup;
+
+_Static_assert(offsetof(py_waitgroup, w) == sizeof(PyObject), "sync_object");
 
 static PyObject *waitgroup_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     core_state *st = core_of_type(type);

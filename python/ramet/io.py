@@ -179,6 +179,11 @@ class _Fast:
         return n
 
 
+def _buffered(src: _Any) -> int:
+    """What a Conn holds that the kernel has not any more."""
+    return src._buffered() if isinstance(src, _core.Conn) else 0
+
+
 def copy(dst: _Any, src: _Any) -> int:
     """Copy from src, from where it stands, to its end: how many bytes. Neither is closed.
 
@@ -203,7 +208,7 @@ def copy(dst: _Any, src: _Any) -> int:
             read = fast.read
         while True:
             moved: int | None = None
-            if fast is not None and step % _FAST_STEPS:
+            if fast is not None and step % _FAST_STEPS and not _buffered(src):
                 try:
                     moved = fast.step()
                 except _Unfit:

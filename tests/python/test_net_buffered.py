@@ -666,3 +666,31 @@ def test_close_read_wakes_the_reader(pair):
     for half in (b.close_read, b.close_write):
         with pytest.raises(ValueError, match="closed connection"):
             half()
+
+
+# ---- what looks past the connection at its descriptor ---------------------------------------------------------------
+
+
+def test_select_readable_sees_what_is_buffered(pair):
+    a, b = pair
+    a.write(b"one\ntwo\n")
+    assert b.readline(timeout=T) == b"one\n"
+    case = ramet.readable(b)
+    assert ramet.select(case, timeout=T) == case  # the kernel has nothing any more
+    assert b.readline(timeout=T) == b"two\n"
+    with pytest.raises(TimeoutError):
+        ramet.select(case, timeout=0.01)
+
+
+def test_copy_takes_what_is_buffered_first(pair):
+    a, b = pair
+    rest = os.urandom(300_000)
+    feed(a, b"head\n" + rest[:5000], rest[5000:])
+    assert b.readline(timeout=T) == b"head\n"
+    reader, writer = ramet.io.pipe()
+    g = go(lambda: (ramet.io.copy(writer, b), writer.close())[0])
+    got = b""
+    while data := reader.read(65536):
+        got += data
+    reader.close()
+    assert got == rest and g.join(T) == len(rest)
