@@ -74,7 +74,7 @@ def test_deadlock():
     report, _, rest = python("deadlock.py").partition("\n\nSokrates eats\n")
     assert report.startswith("DeadlockError: ")
     for name in ("Platon", "Sokrates"):
-        assert re.search(rf"goroutine \d+ '{name}' \[mutex, ", report), report
+        assert re.search(rf"goroutine \d+ '{name}' \[mutex <locked ramet.sync.Mutex object at 0x", report), report
     assert report.count("with second:") == 2 and "platon.join()" in report, report
     # Sokrates has what Platon put back before main hears of it
     assert rest.splitlines() == [
