@@ -12,12 +12,7 @@ from ramet.sync import Event
 
 
 def lines(conn):
-    """The lines that come, until the end of the connection."""
-    rest = b""
-    while data := conn.read(4096):
-        *whole, rest = (rest + data).split(b"\n")
-        for line in whole:
-            yield line.decode()
+    return (line.decode().rstrip("\n") for line in conn)
 
 
 def hub(events):

@@ -144,7 +144,8 @@ RAMET_API int ramet_sleep(int64_t ns);
 RAMET_API int ramet_join(ramet_goroutine g, int64_t deadline);
 
 /* Cancel g once: its current or next call that may park returns -ECANCELED (another cancel before
- * it has is the same one). A goroutine that has not begun never begins. Any thread; does not park. 0, -ESRCH if it has ended. */
+ * it has is the same one). A goroutine that has not begun never begins. Any thread; does not park.
+ * 0, -ESRCH if it has ended. */
 RAMET_API int ramet_cancel(ramet_goroutine g);
 
 /* ---------------------------------------------------------------- channels ---- */
@@ -239,9 +240,10 @@ RAMET_API int ramet_timer_stop(ramet_timer *t);
 
 /* ---------------------------------------------------------------- locks ---- */
 
-/* All of these: memory that is all zero is a fresh one; it stays where it is and is the caller's until nobody uses
- * it. Any thread; the calls with a deadline may park, and return 0, -ETIMEDOUT, -EAGAIN, -ECANCELED or -EDEADLK, then
- * having taken nothing; the others never park. Waiters queue in order. */
+/* All of these: memory that is all zero is a fresh one; it stays where it is and is the caller's
+ * until nobody uses it. Any thread; the calls with a deadline may park, and return 0, or, having taken
+ * nothing, -ETIMEDOUT, -EAGAIN, -ECANCELED, -EDEADLK or -ENOMEM; the others never park. Waiters queue
+ * in order. */
 typedef struct ramet_mutex {
     uint64_t opaque[4];
 } ramet_mutex;

@@ -64,8 +64,8 @@ enum { /* rm_g.flags */
        RM_GF_BEGUN = 8,
        RM_GF_ENDING = 16, /* has been cancelled because what it was started in ends */
        RM_GF_STUCK = 16,  /* foreign: counted in rt->foreign_blocked */
-       RM_GF_DIRECT = 64, /* the last -ECANCELED was ramet_cancel's, not a scope's */
        RM_GF_TOLD = 32,   /* woken by a cancel(), and has not run yet: another one is the same */
+       RM_GF_DIRECT = 64, /* the last -ECANCELED was ramet_cancel's, not a scope's */
 };
 
 enum { /* rm_g.cancel: nonzero exactly when the next call that may park must return -ECANCELED */

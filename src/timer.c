@@ -10,14 +10,12 @@ static int insert(rm_timers *ts, rm_timer *t, int64_t ahead) {
 
 int rm_timer_start(rm_timers *ts, rm_timer *t, int64_t now, int64_t when, int64_t period) {
     if (rm_timer_pending(t)) rm_heap_remove(&ts->heap, &t->node);
-    t->seq++;
     t->when = when;
     t->period = period;
     return insert(ts, t, when > 0 ? when - now : 0);
 }
 
 bool rm_timer_stop(rm_timers *ts, rm_timer *t) {
-    t->seq++;
     if (!rm_timer_pending(t)) return false;
     rm_heap_remove(&ts->heap, &t->node);
     return true;

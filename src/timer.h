@@ -20,14 +20,12 @@ typedef struct rm_timers {
 
 typedef struct rm_timer {
     rm_heap_node node;
-    uint32_t seq; /* changes at every start and stop: what was due before it is stale */
     void (*fn)(struct rm_timer *t);
     int64_t when, period;
 } rm_timer;
 
 rm_inline void rm_timer_init(rm_timer *t, void (*fn)(rm_timer *)) {
     t->node.id = 0;
-    t->seq = 0;
     t->fn = fn;
     t->period = 0;
 }

@@ -23,7 +23,7 @@ int sync_acquire_args(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames
 /* What acquire() says: True, False when the time is up, or an exception. */
 PyObject *sync_acquired(core_state *st, rm_g *g, int e);
 
-/* mutex.c: RM_TYPE objects that Cond knows from inside */
+/* What Cond knows from inside. */
 typedef struct py_mutex {
     PyObject_HEAD rm_mutex m;
     core_state *st;
@@ -39,12 +39,18 @@ typedef struct py_rlock {
     PyObject *weakrefs;
 } py_rlock;
 
+/* Of types that hold nothing but their part of the core. */
+void sync_dealloc(PyObject *self);
+
+/* Lines of a method table. */
+#define FAST(name, fn, flags, doc) {name, (PyCFunction)(void (*)(void))fn, flags, doc}
+#define FASTCALL_KW (METH_FASTCALL | METH_KEYWORDS)
+
 #define SYNC_NEW(st, type, T)                                                                                          \
     T *self = (T *)(type)->tp_alloc(type, 0);                                                                          \
     if (!self) return NULL;                                                                                            \
     self->st = st
 
-int sync_init(PyObject *module, core_state *st); /* sync_lock.c */
 int sync_cond_init(PyObject *module, core_state *st);
 int sync_more_init(PyObject *module, core_state *st);
 

@@ -303,8 +303,6 @@ static PyObject *cond_repr(py_cond *self) {
     return PyUnicode_FromFormat("<ramet.sync.Cond(%R, %zd)>", self->lock, n);
 }
 
-#define FAST(name, fn, flags, doc) {name, (PyCFunction)(void (*)(void))fn, flags, doc}
-#define FASTCALL_KW (METH_FASTCALL | METH_KEYWORDS)
 static PyMethodDef cond_methods[] = {
     FAST("wait", cond_wait, FASTCALL_KW, cond_wait_doc),
     FAST("wait_for", cond_wait_for, FASTCALL_KW, cond_wait_for_doc),

@@ -57,6 +57,13 @@ PyObject *sync_acquired(core_state *st, rm_g *g, int e) {
     return core_raise(st, g, e);
 }
 
+void sync_dealloc(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_ClearWeakRefs(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
 _Static_assert(offsetof(py_mutex, m) == sizeof(PyObject) && offsetof(py_rlock, m) == sizeof(PyObject), "sync_object");
 
 /* ------------------------------------------------------------------ Mutex ---- */
@@ -68,13 +75,6 @@ static PyObject *mutex_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (!st) return NULL;
     SYNC_NEW(st, type, py_mutex);
     return (PyObject *)self;
-}
-
-static void mutex_dealloc(py_mutex *self) {
-    PyTypeObject *type = Py_TYPE(self);
-    if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
-    type->tp_free(self);
-    Py_DECREF(type);
 }
 
 /* The free lock; false: it is not, or something is pending. */
@@ -178,9 +178,6 @@ static PyObject *mutex_repr(py_mutex *self) {
     return PyUnicode_FromFormat("<%s ramet.sync.Mutex object at %p>", self->m.held ? "locked" : "unlocked", self);
 }
 
-#define FAST(name, fn, flags, doc) {name, (PyCFunction)(void (*)(void))fn, flags, doc}
-#define FASTCALL_KW (METH_FASTCALL | METH_KEYWORDS)
-
 PyDoc_STRVAR(locked_doc, "locked($self)\n--\n\nWhether it is locked. Never parks.");
 PyDoc_STRVAR(reinit_doc, "_at_fork_reinit($self)\n--\n\nAs new: for the child of a fork.");
 
@@ -204,7 +201,7 @@ static PyType_Slot mutex_slots[] = {
     {Py_tp_doc, "Mutex()\n--\n\nA lock: Go's Mutex, and threading.Lock's API. Between goroutines and OS threads.\n\n"
                 "Waiters queue in order; a running goroutine may take a free one before them for at most 1 ms."},
     {Py_tp_new, mutex_new},
-    {Py_tp_dealloc, mutex_dealloc},
+    {Py_tp_dealloc, sync_dealloc},
     {Py_tp_repr, mutex_repr},
     {Py_tp_methods, mutex_methods},
     {Py_tp_members, mutex_members},
@@ -222,13 +219,6 @@ static PyObject *rlock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (!st) return NULL;
     SYNC_NEW(st, type, py_rlock);
     return (PyObject *)self;
-}
-
-static void rlock_dealloc(py_rlock *self) {
-    PyTypeObject *type = Py_TYPE(self);
-    if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
-    type->tp_free(self);
-    Py_DECREF(type);
 }
 
 static bool rlock_mine(const py_rlock *self, const rm_g *g) {
@@ -389,7 +379,7 @@ static PyMemberDef rlock_members[] = {
 static PyType_Slot rlock_slots[] = {
     {Py_tp_doc, "RLock()\n--\n\nA lock that whoever has it may have again: threading.RLock's API, by goroutine."},
     {Py_tp_new, rlock_new},
-    {Py_tp_dealloc, rlock_dealloc},
+    {Py_tp_dealloc, sync_dealloc},
     {Py_tp_repr, rlock_repr},
     {Py_tp_methods, rlock_methods},
     {Py_tp_members, rlock_members},
@@ -415,13 +405,6 @@ static PyObject *rwmutex_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     if (!st) return NULL;
     SYNC_NEW(st, type, py_rwmutex);
     return (PyObject *)self;
-}
-
-static void rwmutex_dealloc(py_rwmutex *self) {
-    PyTypeObject *type = Py_TYPE(self);
-    if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
-    type->tp_free(self);
-    Py_DECREF(type);
 }
 
 typedef int (*rw_lock_fn)(rm_rwmutex *, rm_g *, int64_t);
@@ -512,7 +495,7 @@ static PyMemberDef rwmutex_members[] = {
 static PyType_Slot rwmutex_slots[] = {
     {Py_tp_doc, "RWMutex()\n--\n\nMany readers or one writer, in order: Go's RWMutex. `with` locks for writing."},
     {Py_tp_new, rwmutex_new},
-    {Py_tp_dealloc, rwmutex_dealloc},
+    {Py_tp_dealloc, sync_dealloc},
     {Py_tp_repr, rwmutex_repr},
     {Py_tp_methods, rwmutex_methods},
     {Py_tp_members, rwmutex_members},

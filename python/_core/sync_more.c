@@ -1,16 +1,6 @@
 /* sync_more.c: ramet.sync's Semaphore, BoundedSemaphore, Event, WaitGroup and AtomicLong. */
 #include "sync.h"
 
-static void plain_dealloc(PyObject *self) {
-    PyTypeObject *type = Py_TYPE(self);
-    PyObject_ClearWeakRefs(self);
-    type->tp_free(self);
-    Py_DECREF(type);
-}
-
-#define FAST(name, fn, flags, doc) {name, (PyCFunction)(void (*)(void))fn, flags, doc}
-#define FASTCALL_KW (METH_FASTCALL | METH_KEYWORDS)
-
 /* ------------------------------------------------------------------ Semaphore ---- */
 
 typedef struct py_sem {
@@ -124,7 +114,7 @@ static PyMemberDef sem_members[] = {
     {                                                                                                                  \
         {Py_tp_doc, doc},                                                                                              \
         {Py_tp_new, new},                                                                                              \
-        {Py_tp_dealloc, plain_dealloc},                                                                                \
+        {Py_tp_dealloc, sync_dealloc},                                                                                 \
         {Py_tp_repr, sem_repr},                                                                                        \
         {Py_tp_methods, sem_methods},                                                                                  \
         {Py_tp_members, sem_members},                                                                                  \
@@ -164,7 +154,7 @@ static PyObject *event_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 
 static void event_dealloc(py_event *self) {
     Py_CLEAR(self->chan);
-    plain_dealloc((PyObject *)self);
+    sync_dealloc((PyObject *)self);
 }
 
 py_chan *event_chan(PyObject *o) {
@@ -322,7 +312,7 @@ static PyMemberDef waitgroup_members[] = {
 static PyType_Slot waitgroup_slots[] = {
     {Py_tp_doc, "What counts how many are not done yet."},
     {Py_tp_new, waitgroup_new},
-    {Py_tp_dealloc, plain_dealloc},
+    {Py_tp_dealloc, sync_dealloc},
     {Py_tp_repr, waitgroup_repr},
     {Py_tp_methods, waitgroup_methods},
     {Py_tp_members, waitgroup_members},
@@ -431,7 +421,7 @@ static PyType_Slot long_slots[] = {
      "AtomicLong(value=0)\n--\n\nA 64-bit integer changed atomically; past its ends it wraps, as Go's. Never "
      "parks. Any thread."},
     {Py_tp_new, long_new},
-    {Py_tp_dealloc, plain_dealloc},
+    {Py_tp_dealloc, sync_dealloc},
     {Py_tp_repr, long_repr},
     {Py_tp_methods, long_methods},
     {Py_tp_getset, long_getset},

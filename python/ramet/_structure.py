@@ -2,6 +2,7 @@
 
 import concurrent.futures as _futures
 from collections.abc import Callable, Iterable, Iterator
+from time import monotonic
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -213,10 +214,10 @@ def wait(
     pending = set(tasks)
     done: set[_Task] = set()
     order = _Done(tasks)
-    end = None if timeout is None else _now() + timeout
+    end = None if timeout is None else monotonic() + timeout
     try:
         while pending:
-            task = order.next(None if end is None else max(0.0, end - _now()))
+            task = order.next(None if end is None else max(0.0, end - monotonic()))
             pending.discard(task)
             done.add(task)
             if return_when == FIRST_COMPLETED:
@@ -243,13 +244,13 @@ def _went_well(task: _Task) -> bool:
 def as_completed(gs: Iterable[_Task], timeout: float | None = None) -> Iterator[_Task]:
     """The goroutines and futures, each as it is done; TimeoutError. May park. Any thread."""
     tasks = _unique(gs, "as_completed")
-    end = None if timeout is None else _now() + timeout
+    end = None if timeout is None else monotonic() + timeout
 
     def each() -> Iterator[_Task]:
         order = _Done(tasks)
         try:
             for _ in tasks:
-                yield order.next(None if end is None else max(0.0, end - _now()))
+                yield order.next(None if end is None else max(0.0, end - monotonic()))
         finally:
             order.close()
 
@@ -316,9 +317,3 @@ class Executor(_futures.Executor):
                 future.cancel()
         if wait:
             self._members.wait()
-
-
-def _now() -> float:
-    from time import monotonic
-
-    return monotonic()

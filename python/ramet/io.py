@@ -188,9 +188,8 @@ def copy(dst: _Any, src: _Any) -> int:
     """Copy from src, from where it stands, to its end: how many bytes. Neither is closed.
 
     Each may be a Conn, an end of a pipe, a file of open(), a stream of a Popen, a binary file of the standard library
-    (which is used on pool threads) or anything with read(n), or write(b). Between descriptors the bytes stay
-    inside the kernel,
-    where it can (from a file, a pipe or a Conn, to a pipe or a Conn).
+    (which is used on pool threads) or anything with read(n), or write(b). Where it can, between descriptors (from a
+    file, a pipe or a Conn, to a pipe or a Conn), the bytes stay inside the kernel.
 
     May park. Goroutines and the main thread. What reading and writing raise; Cancelled, and then what was read last may
     not have been written. Nobody else may write to dst or read from src meanwhile.
