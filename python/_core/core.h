@@ -98,7 +98,8 @@ struct core_state {
     /* exceptions */
     PyObject *RametError, *ChannelError, *ChanClosed, *WouldBlock, *PanicError, *DeadlockError;
     PyObject *GoroutineCancelled, *Cancelled, *ErrClosed, *IncompleteRead, *LimitExceeded;
-    PyObject *str_excepthook, *str_ramet, *str_direct;
+    PyObject *str_excepthook, *str_ramet, *str_direct, *str_pending;
+    PyObject *ssl[6]; /* net_tls.c: what it needs of the ssl module, once it needs it */
 };
 
 rm_inline core_state *core_of(PyObject *module) { return (core_state *)PyModule_GetState(module); }

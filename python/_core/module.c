@@ -475,8 +475,9 @@ static int core_clear(PyObject *module) {
     PyObject **excs[] = {&st->RametError, &st->ChannelError,   &st->ChanClosed,         &st->WouldBlock,
                          &st->PanicError, &st->DeadlockError,  &st->GoroutineCancelled, &st->Cancelled,
                          &st->ErrClosed,  &st->IncompleteRead, &st->LimitExceeded,      &st->str_excepthook,
-                         &st->str_ramet,  &st->str_direct};
+                         &st->str_ramet,  &st->str_direct,     &st->str_pending};
     for (size_t i = 0; i < sizeof excs / sizeof *excs; i++) Py_CLEAR(*excs[i]);
+    for (size_t i = 0; i < sizeof st->ssl / sizeof *st->ssl; i++) Py_CLEAR(st->ssl[i]);
     return 0;
 }
 

@@ -1,6 +1,6 @@
 /* net.c: ramet.net.Conn and ramet.net.Listener over rm_conn, and what net.py makes them with. Addresses:
  * net_sockaddr.c; the read buffer: net_buffer.c; writev
- * and sendfile: net_send.c.
+ * and sendfile: net_send.c; TLS: net_tls.c.
  *
  * A read goes into a scratch buffer of the module's, whatever was asked for, and is copied from there: bytes of
  * just the right size, none of them held while the goroutine waits. That is sound although rm_conn_read may
@@ -16,9 +16,9 @@
 
 #include <unistd.h>
 
-#define SCRATCH_BYTES 65536
 #define GREEDY_MAX (1 << 20) /* bytes set aside for one read at most */
 #define GREEDY_MIN 4096
+#define RECORD_MAX 16384 /* of TLS */
 
 static bool is_packet(const py_conn *self) { return Py_TYPE((PyObject *)self) == self->st->packet_type; }
 
@@ -60,6 +60,7 @@ static PyObject *conn_new(PyTypeObject *type, core_state *st, rm_conn *c) { /* c
 static void close_now(py_conn *self) {
     rm_conn *c = self->c;
     if (c->fd < 0) return;
+    Py_CLEAR(self->accept_tls);
     if (self->st->rt) net_settle(self);
     else if (c->rt) net_settle_slow(c, NULL);
     if (!c->rt && c->path) { /* rm_conn_close asks the runtime */
@@ -80,12 +81,28 @@ static void conn_finalize(py_conn *self) {
     core_put_exception(saved);
 }
 
+static int conn_traverse(py_conn *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->accept_tls);
+    return self->tls ? net_tls_traverse(self->tls, visit, arg) : 0;
+}
+
+static int conn_clear(py_conn *self) {
+    net_tls *t = self->tls;
+    Py_CLEAR(self->accept_tls);
+    self->tls = NULL;
+    net_tls_free(t);
+    return 0;
+}
+
 static void conn_dealloc(py_conn *self) {
     if (PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) return;
     PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
     if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
     if (self->c) rm_conn_unref(self->c);
     free(self->in.p);
+    conn_clear(self);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -114,6 +131,7 @@ rm_noinline PyObject *net_fail(core_state *st, rm_g *g, int e) {
 
 rm_noinline PyObject *net_conn_fail(py_conn *self, rm_g *g, int e, const char *what) {
     bool closed = self->c->fd < 0;
+    if (e == NET_RAISED) return NULL;
     if (closed && e == -EBADF) return net_raise_closed(self, what);
     if (closed && e == -ECONNABORTED) return core_raise(self->st, g, e);
     return net_fail(self->st, g, e);
@@ -144,7 +162,7 @@ int net_read_nothing(py_conn *self, rm_g *g) {
 static rm_noinline PyObject *read_greedy(py_conn *self, rm_g *g, Py_ssize_t n, int64_t deadline, ssize_t *e) {
     PyObject *b = PyBytes_FromStringAndSize(NULL, n);
     if (!b) return NULL;
-    ssize_t got = rm_conn_read_more(self->c, g, PyBytes_AS_STRING(b), (size_t)n, deadline);
+    ssize_t got = net_pull(self, g, PyBytes_AS_STRING(b), (size_t)n, deadline);
     if (got < 0) {
         *e = got;
         Py_DECREF(b);
@@ -180,14 +198,16 @@ static PyObject *conn_read(py_conn *self, PyObject *const *args, Py_ssize_t narg
         return e ? net_conn_fail(self, g, e, "read") : PyBytes_FromStringAndSize(NULL, 0);
     }
     PyObject *b = NULL;
-    ssize_t got = rm_conn_begin(self->c, g, RM_NP_READ, deadline);
+    ssize_t got = net_begin(self, g, RM_NP_READ, deadline);
     if (rm_unlikely(got)) return net_conn_fail(self, g, (int)got, "read");
     if (rm_unlikely(net_buffered(self) != 0)) {
         b = net_buffer_take(self, (size_t)n);
+    } else if (rm_unlikely(self->tls != NULL)) { /* a record at a time */
+        b = read_greedy(self, g, n < RECORD_MAX ? n : RECORD_MAX, deadline, &got);
     } else if (self->greedy && n >= GREEDY_MIN) {
         b = read_greedy(self, g, n < GREEDY_MAX ? n : GREEDY_MAX, deadline, &got);
     } else {
-        if (n > SCRATCH_BYTES) n = SCRATCH_BYTES;
+        if (n > NET_SCRATCH_BYTES) n = NET_SCRATCH_BYTES;
         got = rm_conn_read_more(self->c, g, st->net_scratch, (size_t)n, deadline);
         if (rm_likely(got >= 0)) {
             self->greedy = got >= GREEDY_MIN / 2 && got >= n / 2;
@@ -199,9 +219,9 @@ static PyObject *conn_read(py_conn *self, PyObject *const *args, Py_ssize_t narg
 }
 
 static ssize_t read_into(py_conn *self, rm_g *g, char *to, size_t n, int64_t deadline) {
-    ssize_t got = rm_conn_begin(self->c, g, RM_NP_READ, deadline);
+    ssize_t got = net_begin(self, g, RM_NP_READ, deadline);
     if (got) return got;
-    got = net_buffered(self) ? (ssize_t)net_buffer_copy(self, to, n) : rm_conn_read_more(self->c, g, to, n, deadline);
+    got = net_buffered(self) ? (ssize_t)net_buffer_copy(self, to, n) : net_pull(self, g, to, n, deadline);
     rm_conn_end(self->c, RM_NP_READ);
     return got;
 }
@@ -231,6 +251,15 @@ static PyObject *conn_readinto(py_conn *self, PyObject *const *args, Py_ssize_t 
     return got < 0 ? net_conn_fail(self, g, (int)got, "readinto") : PyLong_FromSsize_t(got);
 }
 
+static rm_noinline ssize_t write_slow(py_conn *self, rm_g *g, const Py_buffer *view, int64_t deadline) {
+    struct iovec v = {view->buf, (size_t)view->len};
+    ssize_t e = net_begin(self, g, RM_NP_WRITE, deadline);
+    if (e) return e;
+    e = net_push(self, g, &v, 1, deadline);
+    rm_conn_end(self->c, RM_NP_WRITE);
+    return e ? e : view->len;
+}
+
 PyDoc_STRVAR(
     write_doc,
     "write($self, b, timeout=None)\n--\n\nWrite all of b, a bytes-like object: its length in bytes.\n\n"
@@ -258,7 +287,9 @@ static PyObject *conn_write(py_conn *self, PyObject *const *args, Py_ssize_t nar
     ssize_t put = 0;
     if (rm_likely(g != NULL)) {
         net_settle(self);
-        put = rm_conn_write(self->c, g, view.buf, (size_t)view.len, deadline, NULL);
+        /* TLS may begin while we wait for our turn */
+        if (rm_unlikely(self->tls || self->c->busy[RM_NP_WRITE])) put = write_slow(self, g, &view, deadline);
+        else put = rm_conn_write(self->c, g, view.buf, (size_t)view.len, deadline, NULL);
     }
     if (plain) Py_DECREF(b);
     else PyBuffer_Release(&view);
@@ -270,7 +301,7 @@ static PyObject *shut(py_conn *self, int how, const char *where, const char *wha
     rm_g *g = net_enter(self->st, where);
     if (!g) return NULL;
     net_settle(self);
-    int e = rm_conn_shutdown(self->c, how);
+    int e = self->tls && how == SHUT_WR ? (int)net_tls_close_write(self, g) : rm_conn_shutdown(self->c, how);
     if (e) return net_conn_fail(self, g, e, what);
     Py_RETURN_NONE;
 }
@@ -289,7 +320,9 @@ PyDoc_STRVAR(
     close_write_doc,
     "close_write($self)\n--\n\nWrite no more: the peer reads what was written, then the end of the stream. Reading "
     "goes on.\n\n"
-    "Never parks. Goroutines and the main thread. ValueError if closed; OSError (ENOTCONN ...).");
+    "Never parks, but with TLS, which tells the peer so. Goroutines and the main thread. ValueError if closed; "
+    "OSError\n"
+    "(ENOTCONN ...).");
 static PyObject *conn_close_write(py_conn *self, PyObject *unused) {
     (void)unused;
     return shut(self, SHUT_WR, "Conn.close_write()", "close_write");
@@ -343,6 +376,7 @@ static PyObject *conn_close(py_conn *self, PyObject *unused) {
     if (self->c->fd < 0) Py_RETURN_NONE;
     /* when there is no runtime, nobody can be waiting */
     if (self->st->rt && !net_enter(self->st, self->c->listener ? "Listener.close()" : "Conn.close()")) return NULL;
+    if (self->tls && self->st->rt) net_tls_close(self);
     close_now(self);
     Py_RETURN_NONE;
 }
@@ -418,6 +452,12 @@ static int accept_one(py_conn *self, rm_g *g, int64_t deadline, PyObject **out) 
         return e;
     }
     *out = conn_new(self->st->conn_type, self->st, c);
+    if (*out && self->accept_tls && net_tls_wrap((py_conn *)*out, self->accept_tls, true, Py_None)) {
+        PyObject *exc = core_take_exception();
+        rm_conn_close(c);
+        Py_CLEAR(*out);
+        core_put_exception(exc);
+    }
     if (*out && a.len <= sizeof(struct sockaddr_in6) && (a.sa.sa_family == AF_INET || a.sa.sa_family == AF_INET6)) {
         py_conn *conn = (py_conn *)*out;
         memcpy(&conn->remote, &a.storage, a.len);
@@ -491,15 +531,17 @@ static PyObject *net_connect(PyObject *module, PyObject *args) {
     return conn;
 }
 
-PyDoc_STRVAR(listen_doc, "_listen(family, address, backlog, reuse_port, v6only, /)\n--\n\nA Listener; backlog 0: the "
-                         "system's limit. Never parks.");
+PyDoc_STRVAR(listen_doc,
+             "_listen(family, address, backlog, reuse_port, v6only, tls, /)\n--\n\nA Listener; backlog 0: the "
+             "system's limit. Never parks.");
 static PyObject *net_listen(PyObject *module, PyObject *args) {
     core_state *st = core_of(module);
     int family, backlog, reuse_port, v6only;
-    PyObject *address;
+    PyObject *address, *tls;
     net_sockaddr a;
     rm_conn *c;
-    if (!PyArg_ParseTuple(args, "iOipp:_listen", &family, &address, &backlog, &reuse_port, &v6only)) return NULL;
+    if (!PyArg_ParseTuple(args, "iOippO:_listen", &family, &address, &backlog, &reuse_port, &v6only, &tls)) return NULL;
+    if (tls != Py_None && net_tls_context(st, "listen", "tls", tls)) return NULL;
     if (net_sockaddr_of(family, address, &a)) return NULL;
     rm_g *g = net_enter(st, "net.listen()");
     if (!g) return NULL;
@@ -511,7 +553,9 @@ static PyObject *net_listen(PyObject *module, PyObject *args) {
         return net_fail(st, g, e);
     }
     if (family == AF_UNIX && a.un.sun_path[0]) c->path = strdup(a.un.sun_path); /* unlinked by close */
-    return conn_new(st->listener_type, st, c);
+    PyObject *listener = conn_new(st->listener_type, st, c);
+    if (listener && tls != Py_None) ((py_conn *)listener)->accept_tls = Py_NewRef(tls);
+    return listener;
 }
 
 PyDoc_STRVAR(listen_packet_doc, "_listen_packet(family, address, v6only, /)\n--\n\nA PacketConn. Never parks.");
@@ -562,6 +606,8 @@ static PyMethodDef conn_methods[] = {
     {"write", FAST(conn_write), METH_FASTCALL | METH_KEYWORDS, write_doc},
     {"writev", FAST(net_writev), METH_FASTCALL | METH_KEYWORDS, net_writev_doc},
     {"sendfile", FAST(net_sendfile), METH_FASTCALL | METH_KEYWORDS, net_sendfile_doc},
+    {"handshake", FAST(net_handshake), METH_FASTCALL | METH_KEYWORDS, net_handshake_doc},
+    {"start_tls", FAST(net_start_tls), METH_VARARGS | METH_KEYWORDS, net_start_tls_doc},
     {"close_read", (PyCFunction)conn_close_read, METH_NOARGS, close_read_doc},
     {"close_write", (PyCFunction)conn_close_write, METH_NOARGS, close_write_doc},
     {"set_deadline", (PyCFunction)conn_set_deadline, METH_O, set_deadline_doc},
@@ -571,7 +617,16 @@ static PyMethodDef conn_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static PyObject *get_tls(py_conn *self, void *unused) {
+    (void)unused;
+    return net_tls_object(self);
+}
+
 static PyGetSetDef conn_getset[] = {
+    {"tls", (getter)get_tls, NULL,
+     "The ssl.SSLObject, for version(), cipher(), getpeercert(), selected_alpn_protocol() and the like; None without "
+     "TLS.",
+     NULL},
     {"local_addr", (getter)get_local, NULL, "Our address, as the socket module gives it. ValueError if closed.",
      "local_addr"},
     {"remote_addr", (getter)get_remote, NULL,
@@ -589,15 +644,14 @@ PyDoc_STRVAR(conn_doc, "A connection, made by dial() and Listener.accept(). Seve
                        "Iteration is by line, as readline(). A context manager that closes it. Dropped while open, it "
                        "is closed with a ResourceWarning.");
 static PyType_Slot conn_slots[] = {
-    {Py_tp_doc, (void *)conn_doc},   {Py_tp_finalize, conn_finalize},
-    {Py_tp_dealloc, conn_dealloc},   {Py_tp_repr, conn_repr},
-    {Py_tp_methods, conn_methods},   {Py_tp_getset, conn_getset},
-    {Py_tp_members, members},        {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, net_next_line}, {0, NULL},
+    {Py_tp_traverse, conn_traverse}, {Py_tp_clear, conn_clear},       {Py_tp_doc, (void *)conn_doc},
+    {Py_tp_finalize, conn_finalize}, {Py_tp_dealloc, conn_dealloc},   {Py_tp_repr, conn_repr},
+    {Py_tp_methods, conn_methods},   {Py_tp_getset, conn_getset},     {Py_tp_members, members},
+    {Py_tp_iter, PyObject_SelfIter}, {Py_tp_iternext, net_next_line}, {0, NULL},
 };
-static PyType_Spec conn_spec = {"ramet.net.Conn", sizeof(py_conn), 0,
-                                Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
-                                conn_slots};
+static PyType_Spec conn_spec = {
+    "ramet.net.Conn", sizeof(py_conn), 0,
+    Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE, conn_slots};
 
 static PyMethodDef listener_methods[] = {
     {"accept", FAST(listener_accept), METH_FASTCALL | METH_KEYWORDS, accept_doc},
@@ -614,14 +668,14 @@ PyDoc_STRVAR(listener_doc,
              "What listen() returns. Iteration accepts until it is closed.\n\n"
              "A context manager that closes it. Dropped while open, it is closed with a ResourceWarning.");
 static PyType_Slot listener_slots[] = {
-    {Py_tp_doc, (void *)listener_doc}, {Py_tp_finalize, conn_finalize},
-    {Py_tp_dealloc, conn_dealloc},     {Py_tp_repr, conn_repr},
-    {Py_tp_iter, PyObject_SelfIter},   {Py_tp_iternext, listener_next},
-    {Py_tp_methods, listener_methods}, {Py_tp_getset, listener_getset},
-    {Py_tp_members, members},          {0, NULL},
+    {Py_tp_traverse, conn_traverse}, {Py_tp_clear, conn_clear},       {Py_tp_doc, (void *)listener_doc},
+    {Py_tp_finalize, conn_finalize}, {Py_tp_dealloc, conn_dealloc},   {Py_tp_repr, conn_repr},
+    {Py_tp_iter, PyObject_SelfIter}, {Py_tp_iternext, listener_next}, {Py_tp_methods, listener_methods},
+    {Py_tp_getset, listener_getset}, {Py_tp_members, members},        {0, NULL},
 };
 static PyType_Spec listener_spec = {"ramet.net.Listener", sizeof(py_conn), 0,
-                                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+                                    Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+                                        Py_TPFLAGS_IMMUTABLETYPE,
                                     listener_slots};
 
 static PyMethodDef packet_methods[] = {
@@ -645,13 +699,15 @@ PyDoc_STRVAR(
     "wakes them.\n\n"
     "A context manager that closes it. Dropped while open, it is closed with a ResourceWarning.");
 static PyType_Slot packet_slots[] = {
+    {Py_tp_traverse, conn_traverse}, {Py_tp_clear, conn_clear},
     {Py_tp_doc, (void *)packet_doc}, {Py_tp_finalize, conn_finalize},
     {Py_tp_dealloc, conn_dealloc},   {Py_tp_repr, conn_repr},
     {Py_tp_methods, packet_methods}, {Py_tp_getset, packet_getset},
     {Py_tp_members, members},        {0, NULL},
 };
 static PyType_Spec packet_spec = {"ramet.net.PacketConn", sizeof(py_conn), 0,
-                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+                                  Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+                                      Py_TPFLAGS_IMMUTABLETYPE,
                                   packet_slots};
 
 static PyMethodDef functions[] = {
@@ -662,7 +718,7 @@ static PyMethodDef functions[] = {
 };
 
 int net_init(PyObject *module, core_state *st) {
-    if (!(st->net_scratch = malloc(SCRATCH_BYTES))) { /* module.c frees it */
+    if (!(st->net_scratch = malloc(NET_SCRATCH_BYTES))) { /* module.c frees it */
         PyErr_NoMemory();
         return -1;
     }

@@ -24,7 +24,10 @@ static void drop(net_buf *b, size_t n) {
 }
 
 bool net_has_buffered(core_state *st, PyObject *o) {
-    return Py_TYPE(o) == st->conn_type && net_buffered((py_conn *)o) > 0;
+    if (Py_TYPE(o) != st->conn_type) return false;
+    py_conn *self = (py_conn *)o;
+    if (self->tls && !self->c->busy[RM_NP_READ]) net_tls_drain(self);
+    return net_buffered(self) > 0;
 }
 
 PyObject *net_buffer_take(py_conn *self, size_t n) {
@@ -41,14 +44,9 @@ size_t net_buffer_copy(py_conn *self, char *to, size_t n) {
     return n;
 }
 
-/* Read more into the buffer, with space for `want` bytes if that is not much more than has come yet: what a peer
- * announces is believed as it arrives. As rm_conn_read_more. */
-static ssize_t fill(py_conn *self, rm_g *g, size_t want, int64_t deadline) {
+char *net_buffer_room(py_conn *self, size_t room) {
     net_buf *b = &self->in;
-    size_t have = b->end - b->start, most = have > ROOM_MAX ? have : ROOM_MAX;
-    size_t room = b->room ? b->room : ROOM_MIN;
-    if (want > most) want = most;
-    if (room < want) room = want;
+    size_t have = b->end - b->start;
     if (b->start && b->cap - b->end < room) {
         memmove(b->p, b->p + b->start, have);
         b->start = 0;
@@ -58,15 +56,27 @@ static ssize_t fill(py_conn *self, rm_g *g, size_t want, int64_t deadline) {
         size_t cap = have + room;
         if (have && cap < b->cap + b->cap / 2) cap = b->cap + b->cap / 2;
         char *p = realloc(b->p, cap);
-        if (!p) return -ENOMEM;
+        if (!p) return NULL;
         b->p = p;
         b->cap = cap;
     }
+    return b->p + b->end;
+}
+
+/* Read more into the buffer, with space for `want` bytes if that is not much more than has come yet: what a peer
+ * announces is believed as it arrives. As net_pull. */
+static ssize_t fill(py_conn *self, rm_g *g, size_t want, int64_t deadline) {
+    net_buf *b = &self->in;
+    size_t have = b->end - b->start, most = have > ROOM_MAX ? have : ROOM_MAX;
+    size_t room = b->room ? b->room : ROOM_MIN;
+    if (want > most) want = most;
+    if (room < want) room = want;
+    if (!net_buffer_room(self, room)) return -ENOMEM;
     /* who always finds data never parks */
     int e;
     if (rm_unlikely(g->p && rm_load(&g->p->attention)) && (e = rm_yield(g))) return e;
     size_t asked = b->cap - b->end;
-    ssize_t got = rm_conn_read_more(self->c, g, b->p + b->end, asked, deadline);
+    ssize_t got = net_pull(self, g, b->p + b->end, asked, deadline);
     if (got <= 0) return got;
     b->end += (size_t)got;
     if ((size_t)got == asked) b->room = room < ROOM_MAX ? room * 2 : ROOM_MAX;
@@ -113,7 +123,7 @@ PyObject *net_read_exactly(py_conn *self, PyObject *const *args, Py_ssize_t narg
         return e ? net_conn_fail(self, g, e, "read_exactly") : PyBytes_FromStringAndSize(NULL, 0);
     }
     size_t want = (size_t)n;
-    ssize_t got = rm_conn_begin(self->c, g, RM_NP_READ, deadline);
+    ssize_t got = net_begin(self, g, RM_NP_READ, deadline);
     if (got) return net_conn_fail(self, g, (int)got, "read_exactly");
     got = 1;
     while (net_buffered(self) < want && (got = fill(self, g, want - net_buffered(self), deadline)) > 0) continue;
@@ -135,7 +145,7 @@ static PyObject *read_sep(py_conn *self, const char *what, const char *where, co
     rm_g *g = net_enter(self->st, where);
     if (!g) return NULL;
     net_settle(self);
-    ssize_t got = rm_conn_begin(self->c, g, RM_NP_READ, deadline);
+    ssize_t got = net_begin(self, g, RM_NP_READ, deadline);
     if (got) return net_conn_fail(self, g, (int)got, what);
     PyObject *out = NULL;
     size_t searched = 0; /* from the start: no separator begins in there */

@@ -5,6 +5,7 @@
 #include "core.h"
 
 #include <netinet/in.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 
 #include "net.h"
@@ -27,18 +28,44 @@ typedef struct net_buf {
     size_t room; /* how much to ask for at least: more, the more there was */
 } net_buf;
 
+typedef struct net_tls net_tls;
+
 typedef struct py_conn { /* Conn, Listener and PacketConn */
     PyObject_HEAD rm_conn *c;
     core_state *st;
     PyObject *weakrefs;
     net_buf in;
+    net_tls *tls;               /* or NULL */
+    PyObject *accept_tls;       /* of a listener: the ssl.SSLContext of what it accepts; or NULL */
     bool greedy;                /* the last read filled at least half of what it asked for */
     bool datagram;
     uint8_t remote_len;         /* of `remote`; 0: to be asked for */
     struct sockaddr_in6 remote; /* of an accepted connection: it may be gone by the time it is asked for */
 } py_conn;
 
+/* net_tls.c. 0, or -1 with an exception that names fn and arg. */
+int net_tls_context(core_state *st, const char *fn, const char *arg, PyObject *context);
+/* TLS from now on. 0, or -1 with an exception. */
+int net_tls_wrap(py_conn *self, PyObject *context, bool server_side, PyObject *server_hostname);
+int net_tls_traverse(net_tls *t, visitproc visit, void *arg);
+void net_tls_free(net_tls *t); /* may be NULL */
+PyObject *net_tls_object(const py_conn *self); /* the ssl.SSLObject, or None; new reference */
+/* Without a turn: have the handshake done. 0 or an error. */
+ssize_t net_tls_ready(py_conn *self, rm_g *g, int64_t deadline);
+ssize_t net_tls_read(py_conn *self, rm_g *g, void *buf, size_t n, int64_t deadline);       /* as net_pull */
+ssize_t net_tls_write(py_conn *self, rm_g *g, struct iovec *v, size_t n, int64_t deadline); /* as net_push */
+/* In the read turn: have all that has come buffered as plain bytes. */
+void net_tls_drain(py_conn *self);
+/* Without a turn. 0 or an error. */
+ssize_t net_tls_close_write(py_conn *self, rm_g *g);
+/* Before the descriptor is closed. Never parks, leaves the exception that is set. */
+void net_tls_close(py_conn *self);
+PyObject *net_handshake(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *net_start_tls(py_conn *self, PyObject *args, PyObject *kwargs);
+extern const char net_handshake_doc[], net_start_tls_doc[];
+
 /* net.c */
+#define NET_SCRATCH_BYTES 65536
 void net_settle_slow(rm_conn *c, rm_rt *rt);
 rm_inline void net_settle(py_conn *self) {
     rm_conn *c = self->c;
@@ -50,6 +77,8 @@ rm_inline rm_g *net_enter(core_state *st, const char *what) {
     if (rm_likely(m && m->rt == st->rt && m->p)) return m->p->cur;
     return core_enter_goroutine_slow(st, what);
 }
+/* Instead of an error number: a Python exception is set. */
+enum { NET_RAISED = -0x10000 };
 /* Set the exception for an error number; return NULL. */
 PyObject *net_fail(core_state *st, rm_g *g, int e);
 PyObject *net_conn_fail(py_conn *self, rm_g *g, int e, const char *what);
@@ -74,10 +103,24 @@ int net_count(const char *fn, PyObject *o, Py_ssize_t *n);
 /* recv() of no bytes waits on some sockets and not on others: what a read of none does instead. 0 or -errno. */
 int net_read_nothing(py_conn *self, rm_g *g);
 
+/* Begin a read or a write: the handshake, if it is still to come, and the turn. 0 or an error. */
+rm_inline ssize_t net_begin(py_conn *self, rm_g *g, int dir, int64_t deadline) {
+    ssize_t e;
+    if (rm_unlikely(self->tls != NULL) && (e = net_tls_ready(self, g, deadline))) return e;
+    return rm_conn_begin(self->c, g, dir, deadline);
+}
+/* In the read turn: as rm_conn_read_more. */
+rm_inline ssize_t net_pull(py_conn *self, rm_g *g, void *buf, size_t n, int64_t deadline) {
+    return rm_unlikely(self->tls != NULL) ? net_tls_read(self, g, buf, n, deadline)
+                                          : rm_conn_read_more(self->c, g, buf, n, deadline);
+}
+
 /* net_buffer.c; all but the methods with the read turn */
 rm_inline size_t net_buffered(const py_conn *self) { return self->in.end - self->in.start; }
 /* At most n bytes of what is buffered; NULL with an exception, and they stay. */
 PyObject *net_buffer_take(py_conn *self, size_t n);
+/* Space behind what is buffered, for at least `room` bytes; NULL: no memory. */
+char *net_buffer_room(py_conn *self, size_t room);
 size_t net_buffer_copy(py_conn *self, char *to, size_t n);
 PyObject *net_read_exactly(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *net_read_until(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
@@ -85,7 +128,14 @@ PyObject *net_readline(py_conn *self, PyObject *const *args, Py_ssize_t nargs, P
 PyObject *net_next_line(py_conn *self);
 extern const char net_read_exactly_doc[], net_read_until_doc[], net_readline_doc[];
 
-/* net_send.c */
+/* net_send.c. In the write turn: all of v[n], which is used up; 0 or an error. */
+ssize_t net_push(py_conn *self, rm_g *g, struct iovec *v, size_t n, int64_t deadline);
+typedef struct net_vector {
+    struct iovec *v;
+    size_t n;
+    bool socket;
+} net_vector;
+ssize_t net_write_vector(int fd, void *vector); /* rm_conn_op: 0 when all is written */
 PyObject *net_writev(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *net_sendfile(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 extern const char net_writev_doc[], net_sendfile_doc[];

@@ -12,15 +12,8 @@
 #define FILE_CHUNK (1 << 20) /* between two of them the others may run */
 #define COPY_CHUNK 65536
 
-typedef struct vector {
-    struct iovec *v;
-    size_t n;
-    bool socket;
-} vector;
-
-/* rm_conn_op: 0 when all is written. */
-static ssize_t write_vector(int fd, void *arg) {
-    vector *a = arg;
+ssize_t net_write_vector(int fd, void *arg) {
+    net_vector *a = arg;
     while (a->n) {
         size_t n = a->n < IOV_MAX ? a->n : IOV_MAX;
         struct msghdr m = {.msg_iov = a->v, .msg_iovlen = n};
@@ -33,6 +26,12 @@ static ssize_t write_vector(int fd, void *arg) {
         a->v->iov_len -= left;
     }
     return 0;
+}
+
+ssize_t net_push(py_conn *self, rm_g *g, struct iovec *v, size_t n, int64_t deadline) {
+    if (rm_unlikely(self->tls != NULL)) return net_tls_write(self, g, v, n, deadline);
+    net_vector a = {v, n, self->c->socket};
+    return rm_conn_io_more(self->c, g, RM_NP_WRITE, net_write_vector, &a, deadline);
 }
 
 const char net_writev_doc[] = "writev($self, bufs, timeout=None)\n--\n\nWrite all of bufs, an iterable of bytes-like "
@@ -49,9 +48,9 @@ PyObject *net_writev(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyO
     PyObject *all = PySequence_Tuple(bufs);
     if (!all) return NULL;
     Py_ssize_t n = PyTuple_GET_SIZE(all), got = 0, total = 0;
+    size_t parts = 0;
     Py_buffer *views = PyMem_New(Py_buffer, n ? n : 1);
     struct iovec *v = PyMem_New(struct iovec, n ? n : 1);
-    vector a = {.v = v, .socket = self->c->socket};
     if (!views || !v) {
         PyErr_NoMemory();
         goto done;
@@ -65,13 +64,17 @@ PyObject *net_writev(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyO
             goto done;
         }
         if (!views[got].len) continue;
-        v[a.n++] = (struct iovec){views[got].buf, (size_t)views[got].len};
+        v[parts++] = (struct iovec){views[got].buf, (size_t)views[got].len};
         total += views[got].len;
     }
     rm_g *g = net_enter(self->st, "Conn.writev()");
     if (!g) goto done;
     net_settle(self);
-    ssize_t e = rm_conn_io(self->c, g, RM_NP_WRITE, write_vector, &a, deadline);
+    ssize_t e = net_begin(self, g, RM_NP_WRITE, deadline);
+    if (!e) {
+        e = net_push(self, g, v, parts, deadline);
+        rm_conn_end(self->c, RM_NP_WRITE);
+    }
     out = e < 0 ? net_conn_fail(self, g, (int)e, "writev") : PyLong_FromSsize_t(total);
 done:
     while (got > 0) PyBuffer_Release(&views[--got]);
@@ -117,13 +120,14 @@ static ssize_t send_by_system(py_conn *self, rm_g *g, int in, off_t offset, Py_s
     }
 }
 
-/* The same by reading and writing; 1: an exception is set. */
+/* The same by reading and writing. */
 static ssize_t send_by_copy(py_conn *self, rm_g *g, PyObject *f, PyObject *offset, Py_ssize_t count, int64_t deadline,
                             Py_ssize_t *sent) {
     PyObject *r = PyObject_CallMethod(f, "seek", "O", offset ? offset : Py_False);
     if (!r) {
         int off = offset ? PyObject_IsTrue(offset) : 0; /* what cannot seek is sent from where it is */
-        if (off || !(PyErr_ExceptionMatches(PyExc_OSError) || PyErr_ExceptionMatches(PyExc_AttributeError))) return 1;
+        if (off || !(PyErr_ExceptionMatches(PyExc_OSError) || PyErr_ExceptionMatches(PyExc_AttributeError)))
+            return NET_RAISED;
         PyErr_Clear();
     }
     Py_XDECREF(r);
@@ -131,17 +135,16 @@ static ssize_t send_by_copy(py_conn *self, rm_g *g, PyObject *f, PyObject *offse
         Py_ssize_t left = count - *sent;
         Py_buffer view;
         PyObject *b = PyObject_CallMethod(f, "read", "n", left < COPY_CHUNK ? left : COPY_CHUNK);
-        if (!b) return 1;
+        if (!b) return NET_RAISED;
         if (PyObject_GetBuffer(b, &view, PyBUF_SIMPLE)) {
             PyErr_Clear();
             PyErr_Format(PyExc_TypeError, "sendfile: f.read() must return bytes, not %.100s", Py_TYPE(b)->tp_name);
             Py_DECREF(b);
-            return 1;
+            return NET_RAISED;
         }
         struct iovec v = {view.buf, (size_t)view.len};
-        vector a = {&v, view.len > 0, self->c->socket};
         Py_ssize_t n = view.len;
-        ssize_t e = n ? rm_conn_io_more(self->c, g, RM_NP_WRITE, write_vector, &a, deadline) : 0;
+        ssize_t e = n ? net_push(self, g, &v, 1, deadline) : 0;
         PyBuffer_Release(&view);
         Py_DECREF(b);
         if (e || !n) return e;
@@ -196,14 +199,13 @@ PyObject *net_sendfile(py_conn *self, PyObject *const *args, Py_ssize_t nargs, P
     if (!g) return NULL;
     net_settle(self);
     int in = regular_file(a[0]);
-    ssize_t e = rm_conn_begin(self->c, g, RM_NP_WRITE, deadline);
+    ssize_t e = net_begin(self, g, RM_NP_WRITE, deadline);
     if (!e) {
-        e = in < 0 ? -EINVAL : send_by_system(self, g, in, offset, count, deadline, &sent);
+        e = in < 0 || self->tls ? -EINVAL : send_by_system(self, g, in, offset, count, deadline, &sent);
         if (!sent && (e == -EINVAL || e == -ENOSYS || e == -EOPNOTSUPP))
             e = send_by_copy(self, g, a[0], a[1], count, deadline, &sent);
         rm_conn_end(self->c, RM_NP_WRITE);
     }
     if (in >= 0) close(in);
-    if (e > 0) return NULL;
-    return e < 0 ? net_conn_fail(self, g, (int)e, "sendfile") : PyLong_FromSsize_t(sent);
+    return e ? net_conn_fail(self, g, (int)e, "sendfile") : PyLong_FromSsize_t(sent);
 }

@@ -118,6 +118,8 @@ class _Fast:
         to_socket = isinstance(dst, _core.Conn)
         if not to_socket and not isinstance(dst, _fdio.PipeEnd):
             raise _Unfit
+        if any(isinstance(end, _core.Conn) and end.tls is not None for end in (dst, src)):
+            raise _Unfit  # the kernel has no keys
         if isinstance(src, _fdio.PipeEnd):
             pass
         elif isinstance(src, _core.Conn):

@@ -22,11 +22,15 @@ import os as _os
 import socket as _socket
 from collections.abc import Callable as _Callable
 from time import monotonic as _monotonic
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 from typing import TypeAlias as _TypeAlias
 
 from . import _core
 from ._core import Conn, ErrClosed, IncompleteRead, LimitExceeded, Listener, PacketConn
+
+if _TYPE_CHECKING:
+    from ssl import SSLContext as _SSLContext
 
 __all__ = [
     "Conn",
@@ -220,7 +224,48 @@ def _timeout(what: str, timeout: float | None) -> float | None:
 # ---------------------------------------------------------------- dial and listen
 
 
-def dial(network: str, address: Address, *, timeout: float | None = None) -> Conn:
+def _check_context(what: str, tls: object) -> None:
+    import ssl
+
+    if not isinstance(tls, ssl.SSLContext):
+        raise TypeError(f"{what}: tls must be an ssl.SSLContext or None, not {type(tls).__name__}")
+
+
+def _check_tls(what: str, network: str, address: Address, tls: object, server_hostname: object) -> None:
+    if tls is None:
+        if server_hostname is not None:
+            raise ValueError(f"{what}: server_hostname goes with tls")
+        return
+    _check_context(what, tls)
+    if network in _PACKETS:
+        raise ValueError(f"{what}: TLS needs a stream, and {network!r} sends datagrams")
+    if server_hostname is not None and not isinstance(server_hostname, str):
+        raise TypeError(f"{what}: server_hostname must be a str or None, not {type(server_hostname).__name__}")
+
+
+def _secure(
+    conn: Conn, network: str, address: Address, tls: "_SSLContext", name: str | None, deadline: float | None
+) -> None:
+    if name is None and network != "unix":
+        # what is dialled is what has to be proved; a zone and the root's dot are no part of a certificate
+        name = _split("dial", address)[0].partition("%")[0].removesuffix(".") or "localhost"
+    timeout = None if deadline is None else max(0.0, deadline - _monotonic())
+    try:
+        conn.start_tls(tls, server_hostname=name or None, timeout=timeout)
+    except BaseException as e:
+        conn.close()
+        e.add_note(f"dialling {network} {address!r} with TLS")
+        raise
+
+
+def dial(
+    network: str,
+    address: Address,
+    *,
+    timeout: float | None = None,
+    tls: "_SSLContext | None" = None,
+    server_hostname: str | None = None,
+) -> Conn:
     """Connect. `network` is "tcp", "tcp4", "tcp6", "unix", or "udp", "udp4", "udp6", "unixgram", whose connections send
     and receive datagrams, one a write and one a read, of that one peer; `address` "host:port", "[::1]:80", ":8080"
     (this machine) or a tuple as the socket module has it; of "unix" a path ("@name": Linux's abstract name).
@@ -228,13 +273,17 @@ def dial(network: str, address: Address, *, timeout: float | None = None) -> Con
     Names are looked up off the scheduler, and every address is tried, in order, one after the other (happy eyeballs,
     which tries several at once, comes in a later release). May park. Goroutines and the main thread.
 
-    Raises ValueError for a network or address that is none, socket.gaierror for a name that is unknown,
+    With `tls`, an ssl.SSLContext, it is connected when TLS is, which `timeout` includes; the peer has to prove to be
+    `server_hostname`, by default the host of `address`.
+
+    Raises ValueError for a network or address that is none, socket.gaierror for a name that is unknown, ssl.SSLError,
     TimeoutError when `timeout` seconds have passed, else the error of the last address that was tried
     (ConnectionRefusedError, ...); Cancelled.
     """
     family = _family("dial", network, {**_STREAMS, **_PACKETS})
     packets = network in _PACKETS
     kind = _socket.SOCK_DGRAM if packets else _socket.SOCK_STREAM
+    _check_tls("dial", network, address, tls, server_hostname)
     deadline = _timeout("dial", timeout)
     addresses = _resolve("dial", family, address, False, deadline, packets)
     error: OSError | None = None
@@ -247,9 +296,13 @@ def dial(network: str, address: Address, *, timeout: float | None = None) -> Con
                 break
             share = min(left, max(left / (len(addresses) - i), _DIAL_SHARE_MIN))
         try:
-            return _core._connect(fam, kind, sockaddr, share)
+            conn = _core._connect(fam, kind, sockaddr, share)
         except OSError as e:
             error = e
+            continue
+        if tls is not None:
+            _secure(conn, network, address, tls, server_hostname, deadline)
+        return conn
     assert error is not None
     error.add_note(f"dialling {network} {address!r}")
     try:
@@ -258,15 +311,30 @@ def dial(network: str, address: Address, *, timeout: float | None = None) -> Con
         del error  # no cycle through the traceback
 
 
-def listen(network: str, address: Address, *, backlog: int | None = None, reuse_port: bool = False) -> Listener:
+def listen(
+    network: str,
+    address: Address,
+    *,
+    backlog: int | None = None,
+    tls: "_SSLContext | None" = None,
+    reuse_port: bool = False,
+) -> Listener:
     """Listen. `network` and `address` as for dial(); ":8080" means every interface, IPv6 and IPv4; port 0: any that is
     free (Listener.addr tells). `backlog`: how many connections may wait to be accepted, by default what the system
     allows. The file of a unix listener is removed when it is closed.
 
+    With `tls`, an ssl.SSLContext, what is accepted has TLS. Its handshake is made by the first read or write, or by
+    Conn.handshake(), in the goroutine that does so: a client that is slow there keeps no other waiting.
+
     Parks only to look up a name. Goroutines and the main thread.
-    Raises ValueError for a network or address that is none, socket.gaierror, OSError (EADDRINUSE, ...); Cancelled.
+    Raises ValueError for a network or address that is none, or a context that is a client's, socket.gaierror, OSError
+    (EADDRINUSE, ...); Cancelled.
     """
     family = _family("listen", network, _STREAMS)
+    if tls is not None:
+        _check_context("listen", tls)
+        if tls.protocol.name == "PROTOCOL_TLS_CLIENT":
+            raise ValueError("listen: tls is a client's context: a server's is one of PROTOCOL_TLS_SERVER")
     if backlog is not None:
         if not isinstance(backlog, int):
             raise TypeError(f"listen: backlog must be an int or None, not {type(backlog).__name__}")
@@ -275,7 +343,7 @@ def listen(network: str, address: Address, *, backlog: int | None = None, reuse_
     addresses = _resolve("listen", family, address, True, None)
     for i, (fam, sockaddr) in enumerate(addresses):
         try:
-            return _core._listen(fam, sockaddr, backlog or 0, reuse_port, network == "tcp6")
+            return _core._listen(fam, sockaddr, backlog or 0, reuse_port, network == "tcp6", tls)
         except OSError as e:
             # the next may do only if this machine has not got the address: a kernel without IPv6
             if e.errno not in (_errno.EAFNOSUPPORT, _errno.EADDRNOTAVAIL) or i + 1 == len(addresses):
@@ -466,9 +534,11 @@ def serve(
     handler: _Callable[[Conn], object],
     *,
     max_conns: int | None = None,
+    tls: "_SSLContext | None" = None,
 ) -> Server:
     """Accept connections in the background, calling handler(conn) for each in a goroutine of its own, and closing conn
-    when it returns. An address means "tcp"; a listener becomes the server's, which closes it.
+    when it returns. An address means "tcp", with `tls` as listen() has it; a listener becomes the server's, which
+    closes it.
 
     With `max_conns` connections being handled, the next one is accepted when one of them ends. A handler that raises is
     reported by ramet.excepthook, and the server goes on; so it does when descriptors run out (EMFILE): it tries again
@@ -484,12 +554,14 @@ def serve(
         if max_conns < 1:
             raise ValueError(f"serve: max_conns must be at least 1, not {max_conns}")
     if isinstance(listener_or_address, Listener):
+        if tls is not None:
+            raise ValueError("serve: tls goes with an address: a listener has its own from listen()")
         return Server(listener_or_address, handler, max_conns)
     if not isinstance(listener_or_address, str | tuple):
         raise TypeError(
             f"serve: listener_or_address must be a Listener, a str or a tuple, not {type(listener_or_address).__name__}"
         )
-    listener = listen("tcp", listener_or_address)
+    listener = listen("tcp", listener_or_address, tls=tls)
     try:
         return Server(listener, handler, max_conns)
     except BaseException:
