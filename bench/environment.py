@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rows import C_PROGRAMS
+from rows import C_PROGRAMS, COPY_SIZE
 
 BENCH = Path(__file__).resolve().parent
 ROOT = BENCH.parent
@@ -100,7 +100,7 @@ def set_up_go():
 
 def compile_c(name, *libraries, optional=""):
     target, source = BUILD / name, BENCH / "c" / f"{name}.c"
-    newest = max(source.stat().st_mtime, (BENCH / "c" / "common.h").stat().st_mtime)
+    newest = max(f.stat().st_mtime for f in (source, *(BENCH / "c").glob("*.h")))
     if target.exists() and target.stat().st_mtime > newest:
         return
     target.unlink(missing_ok=True)
@@ -108,9 +108,39 @@ def compile_c(name, *libraries, optional=""):
         say(f"bench: {name} cannot be built{optional}")
 
 
+def set_up_net():
+    """The load generators, the floor of both faces, and the files that the servers need."""
+    for name in ("echo_load", "line_load", "udp_load", "accept_load", "copy_load", "peer_epoll"):
+        compile_c(name)
+    no_tls = ": no OpenSSL (Debian: apt-get install libssl-dev), so there are no TLS rows"
+    compile_c("tls_load", "-lssl", "-lcrypto", optional=no_tls)
+    set_up_certificate()
+    set_up_copied()
+
+
+def set_up_certificate():
+    """Of its own making, good for a year; made anew at every run."""
+    cert, key = BUILD / "cert.pem", BUILD / "key.pem"
+    cert.unlink(missing_ok=True)
+    if not shutil.which("openssl"):
+        return say("bench: there is no openssl command to make a certificate: there are no TLS rows")
+    how = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "365")
+    name = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+    call("openssl", "req", "-x509", *how, *name, "-keyout", key, "-out", cert)
+
+
+def set_up_copied():
+    """The file of the copy rows: on the disk, but read from memory once it has been written."""
+    copied, load = BUILD / "copy.dat", BUILD / "copy_load"
+    if not load.exists() or copied.exists() and copied.stat().st_size == COPY_SIZE:
+        return
+    with open(copied, "wb") as f:
+        if subprocess.run([str(load), "write", str(COPY_SIZE)], stdout=f).returncode:
+            copied.unlink()
+            say("bench: no room for the file of the copy rows")
+
+
 def set_up_c(install):
-    compile_c("echo_load")
-    compile_c("peer_epoll")
     compile_c("peer_libuv", "-luv", optional=": no libuv (Debian: apt-get install libuv1-dev)")
     # meson and ninja are in the benchmarks' environment where ramet's own is not there
     path = {**os.environ, "PATH": os.environ["PATH"] + f":{VENV}/bin"}
@@ -149,7 +179,8 @@ def set_up(python=None, faces=("python", "c"), install=True):
     versions, facts = {}, machine()
     set_up_go()
     versions["go"] = version_of("bench_go")
-    compile_c("echo_load")
+    set_up_net()
+    versions["cc"] = version_of("peer_epoll")
     if "python" in faces:
         set_up_python(python, install)
         found = probe()
@@ -159,7 +190,6 @@ def set_up(python=None, faces=("python", "c"), install=True):
     if "c" in faces:
         set_up_c(install)
         versions["libuv"] = version_of("peer_libuv")
-        versions["cc"] = version_of("peer_epoll")
         versions["libramet"] = libramet_version()
         facts["C compiler"] = (call(CC, "--version", quiet=True) or "?").splitlines()[0] + f", {CFLAGS[0]}"
         facts["libramet"] = f"{versions['libramet'] or 'not built'}, Meson build type {build_type(CORE)}"

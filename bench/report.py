@@ -80,11 +80,12 @@ class Report:
         return "\n".join(lines)
 
     def medians(self, face):
-        """The medians of all rows but scale's: who has echo variants stands in a table of its own."""
+        """The medians of all rows but scale's: who has variants for the network stands in tables of its own."""
         parts = []
         every = list(self.figures(face))
-        plain = [f for f in every if not f.bench.startswith("echo")]
-        for figures, words in ((plain, ""), ([f for f in every if f.bench.startswith("echo")], ", echo")):
+        servers = {f.bench for row in r.ROWS if row.load for f in row.figures}
+        plain = [f for f in every if f.bench not in servers]
+        for figures, words in ((plain, ""), ([f for f in every if f.bench in servers], ", network")):
             who = self.contestants(face, figures)
             if not figures or not who:
                 continue
@@ -92,7 +93,7 @@ class Report:
             parts.append(f"Medians{words}\n\n" + table(["", *who], lines))
             ratios = [self.ratio_line(face, f, who) for f in figures]
             if "Go" in who and len(who) > 1:
-                more = " (of requests a second more is better)" if words else ""
+                more = " (of what is a second, more is better)" if words else ""
                 parts.append(f"Ratio to Go{words}{more}\n\n" + table(["", *who], ratios))
         return parts
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 PYTHON, C = "python", "c"
 BOTH = (PYTHON, C)
 BEST_PYTHON = "the best Python peer"
+KEYS = 1000  # of the line protocol
+COPY_SIZE = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,19 @@ class Figure:
     bench: str
     unit: str
     scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Load:
+    """The load generator of a row whose program is a server: c/load.h says what it is told."""
+
+    program: str
+    size: int
+    conns: int
+    idle: int = 0
+    length: float = 1.0  # of the seconds of an echo sample
+    twice: bool = True  # a run that is thrown away warms the server up
+    files: tuple = ()  # that must have been made
 
 
 @dataclass(frozen=True)
@@ -31,7 +46,7 @@ class Row:
     cores: int = 1
     runs: int | None = None
     timeout: int = 120
-    echo: tuple | None = None  # (message size, connections, idle connections)
+    load: Load | None = None
     who: str | None = None  # a regular expression over the contestants
     together: str = ""  # rows of one name are interleaved with each other
     heavy: bool = False  # left out of --quick unless asked for
@@ -57,30 +72,32 @@ class Peer:
 MICRO = ("yield", "spawn", "startmany", "pingpong", "unbuffered", "buffered", "selectready", "selectblock")
 LOCKS = ("mutex", "mutexbusy", "timeout", "group", "queue")
 PLAIN = (*MICRO, *LOCKS, "parked", "sleepers", "blocking", "timers", "timerchurn")
-ECHO = ("echo",)
+NET = ("echo", "line", "tls", "udp", "accept", "copyfile", "copysocket")
+FLOOR = ("line", "udp", "accept", "copyfile", "copysocket")
 
 PEERS = (
     Peer("ramet", PYTHON, "python/bench_ramet.py", "ramet"),
-    Peer("ramet readinto", PYTHON, "python/bench_ramet.py", "ramet", ("--variant", "readinto"), ECHO),
+    Peer("ramet readinto", PYTHON, "python/bench_ramet.py", "ramet", ("--variant", "readinto"), ("echo", "tls")),
     Peer("Go", PYTHON, "bench_go", "go"),
     Peer("runloom", PYTHON, "python/peer_runloom.py", "runloom"),
     Peer("greenlet", PYTHON, "python/peer_greenlet.py", "greenlet"),
     Peer("gevent", PYTHON, "python/peer_gevent.py", "gevent"),
     Peer("asyncio", PYTHON, "python/peer_asyncio.py", "", (), PLAIN),
     Peer("uvloop", PYTHON, "python/peer_asyncio.py", "uvloop", ("--variant", "uvloop"), PLAIN),
-    Peer("asyncio streams", PYTHON, "python/peer_asyncio.py", "", ("--variant", "streams"), ECHO),
-    Peer("asyncio protocols", PYTHON, "python/peer_asyncio.py", "", ("--variant", "protocols"), ECHO),
-    Peer("uvloop streams", PYTHON, "python/peer_asyncio.py", "uvloop", ("--variant", "uvloop-streams"), ECHO),
+    Peer("asyncio streams", PYTHON, "python/peer_asyncio.py", "", ("--variant", "streams"), NET),
+    Peer("asyncio protocols", PYTHON, "python/peer_asyncio.py", "", ("--variant", "protocols"), NET),
+    Peer("uvloop streams", PYTHON, "python/peer_asyncio.py", "uvloop", ("--variant", "uvloop-streams"), NET),
     Peer(
         "uvloop protocols",
         PYTHON,
         "python/peer_asyncio.py",
         "uvloop",
         ("--variant", "uvloop-protocols"),
-        ECHO,
+        NET,
     ),
     Peer("trio", PYTHON, "python/peer_trio.py", "trio"),
     Peer("threads", PYTHON, "python/peer_threads.py"),
+    Peer("epoll", PYTHON, "peer_epoll", "cc", (), FLOOR),
     Peer("ramet serialised", C, "bench_ramet", "libramet"),
     Peer("ramet locked", C, "bench_ramet", "libramet", ("--locked",)),
     Peer("Go", C, "bench_go", "go"),
@@ -95,7 +112,7 @@ C_PROGRAMS = {
     "bench_select": ("selectready", "selectblock"),
     "bench_timer": ("timers", "timerchurn"),
     "bench_blocking": ("blocking",),
-    "bench_net": ("echo",),
+    "bench_net": ("echo", "accept"),
 }
 
 
@@ -103,18 +120,41 @@ def micro(name, row, group, *args, faces=BOTH):
     return Row(name, row, (Figure("ns", name, "ns"),), group, faces, args)
 
 
-def echo_figures(name):
+def net_figures(name, what):
     return (
-        Figure("cpu_ns", f"{name}: server CPU a request", "ns"),
-        Figure("rps", f"{name}: requests a second", "1/s"),
+        Figure("cpu_ns", f"{name}: server CPU a {what}", "ns"),
+        Figure("rps", f"{name}: {what}s a second", "1/s"),
         Figure("p50_us", f"{name}: p50", "us"),
         Figure("p99_us", f"{name}: p99", "us"),
+        Figure("p999_us", f"{name}: p99.9", "us"),
     )
 
 
+def net(name, row, load, what="request", group="net", **more):
+    return Row(name, row, net_figures(name, what), group, load=load, **more)
+
+
 def echo(size, text, conns):
-    name = f"echo {text} x {conns}"
-    return Row(name, "echo", echo_figures(name), "echo", echo=(size, conns, 0))
+    return net(f"echo {text} x {conns}", "echo", Load("echo_load", size, conns), group="echo")
+
+
+def echo_many(size, text):
+    """10,000 connections: most of a sample's time is opening them, and so many threads are no server."""
+    load = Load("echo_load", size, 10_000, length=0.7, twice=False)
+    who = "^(?!threads$)"
+    return net(f"echo {text} x 10000", "echo", load, group="echo", runs=3, who=who)
+
+
+def tls(size, text):
+    load = Load("tls_load", size, 64, length=0.5, files=("cert.pem",))
+    return net(f"TLS echo {text} x 64", "tls", load, faces=(PYTHON,))
+
+
+def copy(text, row, conns):
+    name = f"copy of 1 GiB, {text}"
+    figures = (Figure("cpu_s", f"{name}: server CPU", "s"), Figure("wall_s", f"{name}: time", "s"))
+    load = Load("copy_load", COPY_SIZE, conns, twice=False, files=("copy.dat",))
+    return Row(name, row, figures, "copy", (PYTHON,), load=load, memory=2 << 30)
 
 
 def parked(n, text, **more):
@@ -167,6 +207,15 @@ ROWS = [
     echo(64, "64 B", 1000),
     echo(16384, "16 KiB", 64),
     echo(16384, "16 KiB", 1000),
+    echo_many(64, "64 B"),
+    echo_many(16384, "16 KiB"),
+    net("line protocol x 64", "line", Load("line_load", KEYS, 64, length=0.5), faces=(PYTHON,)),
+    tls(64, "64 B"),
+    tls(16384, "16 KiB"),
+    net("UDP 64 B x 64", "udp", Load("udp_load", 64, 64, length=0.5), "datagram", faces=(PYTHON,)),
+    net("accept, a byte, close x 64", "accept", Load("accept_load", 1, 64, length=0.5), "connection"),
+    copy("file to socket", "copyfile", 1),
+    copy("socket to socket", "copysocket", 2),
 ]
 
 # ---- what an operation costs beside many things that stand still: ramet alone ----
@@ -201,15 +250,15 @@ def scale_rows():
     for operation, row in operations:
         for kind, what, amount in scale_points():
             name = scale_name(operation, amount, what)
-            echo_of = None
+            load = None
             args = (f"--{kind}", str(amount)) if amount else ()
             figures = (Figure("ns", name, "ns"),)
             if operation == "echo":
-                echo_of = (64, 64, amount if kind == "conns" else 0)
+                load = Load("echo_load", 64, 64, amount if kind == "conns" else 0)
                 args = () if kind == "conns" else args
                 figures = (Figure("cpu_ns", name, "ns"),)
             who = "^ramet( serialised)?$"
-            more = {"echo": echo_of, "who": who, "together": f"scale {operation}"}
+            more = {"load": load, "who": who, "together": f"scale {operation}"}
             rows.append(Row(name, row, figures, "scale", BOTH, args, **more))
     return rows
 

@@ -1,4 +1,4 @@
-"""Takes one sample: starts a contestant's program on its core, and for echo the load generator on another,
+"""Takes one sample: starts a contestant's program on its core, and for a server the load generator on another,
 and gives back the figures that it printed. Every process it starts is ended before it returns."""
 
 import json
@@ -82,14 +82,18 @@ def understand(line, stderr):
 
 def take(peer, row, seconds, echo_seconds):
     """The figures of one sample."""
-    if row.cores > len(CORES) or (row.echo and len(CORES) < 2):
+    if row.cores > len(CORES) or (row.load and len(CORES) < 2):
         raise Skipped("this process may use one CPU only")
     argv = command(peer, row)
     if not os.path.exists(argv[0]):
         raise Skipped("not built")
+    if row.load:
+        for name in (row.load.program, *row.load.files):
+            if not (env.BUILD / name).exists():
+                raise Skipped(f"{name} could not be made here")
     with tempfile.TemporaryFile() as stderr:
-        if row.echo:
-            return take_echo(argv, row, echo_seconds, stderr)
+        if row.load:
+            return take_load(argv, row, echo_seconds, stderr)
         process = start([*argv, "--time", str(seconds)], set(CORES[: row.cores]), stderr)
         try:
             out, _ = process.communicate(timeout=row.timeout)
@@ -100,14 +104,14 @@ def take(peer, row, seconds, echo_seconds):
         return understand((out.strip().splitlines() or [""])[-1], stderr)
 
 
-def take_echo(argv, row, seconds, stderr):
-    size, conns, idle = row.echo
+def take_load(argv, row, seconds, stderr):
+    load, seconds = row.load, seconds * row.load.length
     server = start(argv, {CORES[0]}, stderr)
     try:
         port = understand(first_line(server, row.timeout), stderr)["port"]
-        # A load run that is thrown away warms the server up; the second one counts.
-        load(port, size, conns, 0, seconds / 3, server.pid, idle=0)
-        return load(port, size, conns, seconds / 5, seconds, server.pid, idle)
+        if load.twice:  # the second one counts
+            generate(load, port, 0, seconds / 3, server.pid, idle=0)
+        return generate(load, port, seconds / 5, seconds, server.pid, load.idle)
     except Failed as why:
         said = last_words(stderr)
         raise Failed(f"{why}; server: {said}" if said and said not in str(why) else str(why)) from None
@@ -115,8 +119,8 @@ def take_echo(argv, row, seconds, stderr):
         end(server)
 
 
-def load(port, size, conns, warm, seconds, pid, idle):
-    argv = [env.BUILD / "echo_load", port, size, conns, warm, seconds, pid, idle]
+def generate(load, port, warm, seconds, pid, idle):
+    argv = [env.BUILD / load.program, port, load.size, load.conns, warm, seconds, pid, idle]
     with tempfile.TemporaryFile() as stderr:
         process = start([str(a) for a in argv], {CORES[1]}, stderr)
         try:

@@ -15,7 +15,8 @@
 enum {
     START_BATCH = 10000, /* goroutines started and joined in one round of startmany */
     CHUNK = 16384,       /* what a server reads at once */
-    PERIOD = 64          /* of the order in which the select rows send */
+    PERIOD = 64,         /* of the order in which the select rows send */
+    KEYS = 1000          /* of the line protocol */
 };
 #define COUNT_LIMIT (INT64_C(1) << 30)
 

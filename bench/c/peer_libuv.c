@@ -100,7 +100,7 @@ static void blocking(const options *o) {
     emit2("ns", (double)b.wall / (double)b.count, "cpu_ns", (double)(cpu_ns() - b.cpu) / (double)b.count);
 }
 
-/* ---- echo ---- */
+/* ---- echo, and a byte a connection ---- */
 
 static char buffer[CHUNK]; /* one for all: what is read is written, or copied, before the next read */
 
@@ -134,6 +134,15 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf) {
     if (uv_write(&p->req, s, &rest, 1, on_written)) free(p);
 }
 
+/* A byte fits into the socket's empty buffer. */
+static void on_byte(uv_stream_t *s, ssize_t n, const uv_buf_t *buf) {
+    uv_buf_t out = uv_buf_init(buf->base, 1);
+    if (n > 0) uv_try_write(s, &out, 1);
+    uv_close((uv_handle_t *)s, on_close);
+}
+
+static uv_read_cb on_input;
+
 static void on_connection(uv_stream_t *listener, int status) {
     if (status < 0) return;
     uv_tcp_t *c = malloc(sizeof *c);
@@ -141,11 +150,11 @@ static void on_connection(uv_stream_t *listener, int status) {
     uv_tcp_init(listener->loop, c);
     if (uv_accept(listener, (uv_stream_t *)c)) return uv_close((uv_handle_t *)c, on_close);
     uv_tcp_nodelay(c, 1);
-    uv_read_start((uv_stream_t *)c, on_alloc, on_read);
+    uv_read_start((uv_stream_t *)c, on_alloc, on_input);
 }
 
-static void echo(const options *o) {
-    (void)o;
+static void serve(uv_read_cb handle) {
+    on_input = handle;
     uv_tcp_t listener;
     struct sockaddr_in a;
     int len = sizeof a;
@@ -160,6 +169,9 @@ static void echo(const options *o) {
     uv_run(uv_default_loop(), UV_RUN_DEFAULT);
 }
 
+static void echo(const options *o) { (void)o, serve(on_read); }
+static void accept_(const options *o) { (void)o, serve(on_byte); }
+
 static void version(const options *o) {
     (void)o;
     printf("{\"version\": \"%s\"}\n", uv_version_string());
@@ -170,6 +182,7 @@ static const row rows[] = {{"timers", timers},
                            {"sleepers", sleepers},
                            {"blocking", blocking},
                            {"echo", echo},
+                           {"accept", accept_},
                            {"version", version},
                            {NULL, NULL}};
 

@@ -47,6 +47,12 @@ var rows = map[string]func(options) figures{
 	"timerchurn":  rowTimerChurn,
 	"blocking":    rowBlocking,
 	"echo":        rowEcho,
+	"line":        rowLine,
+	"tls":         rowTLS,
+	"udp":         rowUDP,
+	"accept":      rowAccept,
+	"copyfile":    rowCopyFile,
+	"copysocket":  rowCopySocket,
 	"version":     func(options) figures { return figures{"version": runtime.Version()} },
 }
 

@@ -6,13 +6,11 @@ import os
 
 from background import Background, idle_peer  # before ramet: it may fork
 from common import (
-    CHUNK,
     START_BATCH,
     Cpu,
     Memory,
     Trips,
     leave,
-    listening,
     main,
     measure,
     now,
@@ -181,27 +179,6 @@ def row_blocking(o):
     return trips.report()
 
 
-def row_echo(o):
-    def handle(conn):
-        read, write = conn.read, conn.write
-        while data := read(CHUNK):
-            write(data)
-        conn.close()
-
-    def handle_readinto(conn):
-        readinto, write = conn.readinto, conn.write
-        buffer = memoryview(bytearray(CHUNK))
-        while n := readinto(buffer):
-            write(buffer[:n])
-        conn.close()
-
-    handler = handle_readinto if o.variant == "readinto" else handle
-    listener = ramet.net.listen("tcp", "127.0.0.1:0", backlog=4096)
-    listening(listener.addr[1])
-    for conn in listener:
-        go(handler, conn)
-
-
 def row_mutex(o):
     m = ramet.sync.Mutex()
 
@@ -306,7 +283,6 @@ ROWS = {
     "parked": row_parked,
     "sleepers": row_sleepers,
     "blocking": row_blocking,
-    "echo": row_echo,
 }
 
 
@@ -324,10 +300,10 @@ def beside(row):
 
 
 holder = idle_peer()
+import net_ramet  # noqa: E402
 import ramet  # noqa: E402
-import ramet.net  # noqa: E402
 import ramet.sync  # noqa: E402
 import ramet.time  # noqa: E402
 
 go, Chan = ramet.go, ramet.Chan
-main({name: beside(row) for name, row in ROWS.items()})
+main({name: beside(row) for name, row in {**ROWS, **net_ramet.ROWS}.items()})

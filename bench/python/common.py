@@ -11,6 +11,9 @@ import time
 
 now = time.perf_counter_ns
 CHUNK = 16384  # what a server reads at once, in every echo server here
+COPY_CHUNK = 1 << 18  # what a copy reads at once where the peer leaves it to its user
+COPIED = "copy.dat"  # the file of the copy rows, in the working directory
+KEYS = 1000  # of the line protocol
 START_BATCH = 10_000  # goroutines started and joined in one round of `startmany`
 LIMIT = 1 << 30  # no loop runs longer than this
 
@@ -126,6 +129,35 @@ class Trips:
 def listening(port):
     """Tell the harness where the echo server listens."""
     emit(port=port)
+
+
+def tls_context():
+    """A server's, with the certificate that the harness has made in the working directory."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain("cert.pem", "key.pem")
+    return context
+
+
+VALUES = {b"key%06d" % i: b"value-%06d" % i for i in range(KEYS)}
+
+
+def answer(line):
+    """The line protocol's work on a request, the same for all."""
+    _get, key = line.split()
+    return VALUES[key] + b"\n"
+
+
+class Lines:
+    """Whole lines out of what comes in pieces, for peers that have no readline."""
+
+    def __init__(self):
+        self.rest = b""
+
+    def feed(self, data):
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        return lines
 
 
 def main(rows, argv=None):

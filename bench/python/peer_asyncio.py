@@ -5,17 +5,10 @@ There is no unbuffered channel in asyncio; a Queue of one slot stands in. There 
 
 import asyncio
 import os
-import socket
 
-from common import CHUNK, START_BATCH, Cpu, Memory, Trips, ameasure, leave, listening, main, now, sleep_for
-
-
-def run(coro, o):
-    if o.variant.startswith("uvloop"):
-        import uvloop
-
-        return uvloop.run(coro)
-    return asyncio.run(coro)
+import net_asyncio
+from common import START_BATCH, Cpu, Memory, Trips, ameasure, leave, main, now, sleep_for
+from net_asyncio import run
 
 
 async def nothing():
@@ -163,34 +156,6 @@ def row_blocking(o):
     return run(start(), o)
 
 
-class EchoProtocol(asyncio.Protocol):
-    def connection_made(self, transport):
-        self.transport = transport
-
-    def data_received(self, data):
-        self.transport.write(data)
-
-
-async def echo_stream(reader, writer):
-    while data := await reader.read(CHUNK):
-        writer.write(data)
-        await writer.drain()
-    writer.close()
-
-
-def row_echo(o):
-    async def serve():
-        sock = socket.create_server(("127.0.0.1", 0), backlog=4096)
-        if o.variant.endswith("protocols"):
-            server = await asyncio.get_running_loop().create_server(EchoProtocol, sock=sock, backlog=4096)
-        else:
-            server = await asyncio.start_server(echo_stream, sock=sock, backlog=4096)
-        listening(sock.getsockname()[1])
-        await server.serve_forever()
-
-    run(serve(), o)
-
-
 def timed(body, o, first=8):
     """A round that is a coroutine function of n, with nothing but its loop in it."""
 
@@ -277,6 +242,6 @@ main(
         "parked": row_parked,
         "sleepers": row_sleepers,
         "blocking": row_blocking,
-        "echo": row_echo,
+        **net_asyncio.ROWS,
     }
 )

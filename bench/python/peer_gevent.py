@@ -4,13 +4,12 @@ It has no select over queues.
 """
 
 import os
-import socket
 
 import gevent
 import gevent.lock
 import gevent.queue
-import gevent.server
-from common import CHUNK, START_BATCH, Cpu, Memory, Trips, listening, main, measure, now, sleep_for
+import net_gevent
+from common import START_BATCH, Cpu, Memory, Trips, main, measure, now, sleep_for
 
 
 def nothing():
@@ -135,19 +134,6 @@ def row_blocking(o):
     return gevent.spawn(start).get()
 
 
-def row_echo(o):
-    def handle(sock, _address):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        recv, sendall = sock.recv, sock.sendall
-        while data := recv(CHUNK):
-            sendall(data)
-
-    server = gevent.server.StreamServer(("127.0.0.1", 0), handle, backlog=4096)
-    server.start()
-    listening(server.server_port)
-    server.serve_forever()
-
-
 def row_mutex(o):
     def round_(n):
         m = gevent.lock.Semaphore(1)
@@ -216,6 +202,6 @@ main(
         "parked": row_parked,
         "sleepers": row_sleepers,
         "blocking": row_blocking,
-        "echo": row_echo,
+        **net_gevent.ROWS,
     }
 )

@@ -5,18 +5,16 @@ style.
 """
 
 import os
-import socket
 
+import net_runloom
 import runloom
 from common import (
-    CHUNK,
     START_BATCH,
     Cpu,
     Memory,
     Skip,
     Trips,
     leave,
-    listening,
     main,
     measure,
     now,
@@ -226,23 +224,6 @@ def row_blocking(o):
     return trips.report()
 
 
-def row_echo(o):
-    def handle(conn):
-        recv, send_all = conn.recv, conn.send_all
-        while data := recv(CHUNK):
-            send_all(data)
-        conn.close()
-
-    listener = runloom.TCPConn.listen("127.0.0.1", 0, 4096)
-    with socket.socket(fileno=os.dup(listener.fileno())) as view:
-        port = view.getsockname()[1]
-    listening(port)
-    while True:
-        conn = listener.accept()
-        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, b"\1\0\0\0")  # it takes bytes alone
-        fiber(handle, conn)
-
-
 ROWS = {
     "yield": row_yield,
     "spawn": row_spawn,
@@ -255,6 +236,6 @@ ROWS = {
     "parked": row_parked,
     "sleepers": row_sleepers,
     "blocking": row_blocking,
-    "echo": row_echo,
+    **net_runloom.ROWS,
 }
 main({name: lambda o, row=row: inside(lambda: row(o)) for name, row in ROWS.items()})

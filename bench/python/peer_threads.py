@@ -7,11 +7,11 @@ no select; the limit of threads ends it before 100,000.
 import concurrent.futures
 import os
 import queue
-import socket
 import threading
 import time
 
-from common import CHUNK, START_BATCH, Cpu, Memory, Skip, Trips, listening, main, measure, now, sleep_for
+import net_threads
+from common import START_BATCH, Cpu, Memory, Skip, Trips, main, measure, now, sleep_for
 
 
 def nothing():
@@ -128,20 +128,6 @@ def row_blocking(o):
         return trips.report()
 
 
-def row_echo(o):
-    def handle(sock):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with sock:
-            while data := sock.recv(CHUNK):
-                sock.sendall(data)
-
-    with socket.create_server(("127.0.0.1", 0), backlog=4096) as server:
-        listening(server.getsockname()[1])
-        while True:
-            sock, _address = server.accept()
-            threading.Thread(target=handle, args=(sock,), daemon=True).start()
-
-
 def row_mutex(o):
     def round_(n):
         m = threading.Lock()
@@ -167,6 +153,6 @@ main(
         "parked": row_parked,
         "sleepers": row_sleepers,
         "blocking": row_blocking,
-        "echo": row_echo,
+        **net_threads.ROWS,
     }
 )

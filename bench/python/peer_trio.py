@@ -2,8 +2,9 @@
 
 import os
 
+import net_trio
 import trio
-from common import CHUNK, START_BATCH, Cpu, Memory, Trips, ameasure, leave, listening, main, now, sleep_for
+from common import START_BATCH, Cpu, Memory, Trips, ameasure, leave, main, now, sleep_for
 
 
 async def nothing():
@@ -155,19 +156,6 @@ def row_blocking(o):
     return trio.run(start)
 
 
-def row_echo(o):
-    async def handle(stream_):
-        while data := await stream_.receive_some(CHUNK):
-            await stream_.send_all(data)
-
-    async def start():
-        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=4096)
-        listening(listener.socket.getsockname()[1])
-        await trio.serve_listeners(handle, [listener])
-
-    trio.run(start)
-
-
 def timed(body, o, first=8):
     """A round that is an async function of n, with nothing but its loop in it."""
 
@@ -242,6 +230,6 @@ main(
         "parked": row_parked,
         "sleepers": row_sleepers,
         "blocking": row_blocking,
-        "echo": row_echo,
+        **net_trio.ROWS,
     }
 )
