@@ -68,10 +68,20 @@ func rowCopyFile(options) figures {
 // rowCopySocket copies a connection to the next one: splice, by io.Copy.
 func rowCopySocket(options) figures {
 	listener, err := listen()
-	return serve(listener, err, func(src net.Conn) {
-		if dst, err := listener.Accept(); err == nil {
-			defer dst.Close()
-			_, _ = io.Copy(dst, src)
+	if err != nil {
+		return figures{"skip": err.Error()}
+	}
+	for {
+		src, err := listener.Accept()
+		if err != nil {
+			return figures{"error": err.Error()}
 		}
-	})
+		dst, err := listener.Accept()
+		if err != nil {
+			return figures{"error": err.Error()}
+		}
+		_, _ = io.Copy(dst, src)
+		dst.Close()
+		src.Close()
+	}
 }

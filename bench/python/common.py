@@ -7,6 +7,7 @@ of the row, and prints one JSON line: either the figures (`{"ns": 123.4}`) or `{
 import argparse
 import json
 import os
+import ssl
 import time
 
 now = time.perf_counter_ns
@@ -131,11 +132,9 @@ def listening(port):
     emit(port=port)
 
 
-def tls_context():
+def tls_context(context_type=ssl.SSLContext):
     """A server's, with the certificate that the harness has made in the working directory."""
-    import ssl
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = context_type(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain("cert.pem", "key.pem")
     return context
 

@@ -3,6 +3,7 @@
 import gevent.server
 from common import CHUNK, COPIED, COPY_CHUNK, answer, listening, tls_context
 from gevent import socket
+from gevent.ssl import SSLContext
 
 
 def echo(sock, _address):
@@ -74,7 +75,7 @@ ROWS = {
     "echo": lambda o: serve(echo),
     "line": lambda o: serve(lines),
     "accept": lambda o: serve(once),
-    "tls": lambda o: serve(echo, ssl_context=tls_context()),
+    "tls": lambda o: serve(echo, ssl_context=tls_context(SSLContext)),
     "udp": row_udp,
     "copyfile": row_copyfile,
     "copysocket": row_copysocket,
