@@ -132,7 +132,7 @@ def set_up_certificate():
 def set_up_copied():
     """The file of the copy rows: on the disk, but read from memory once it has been written."""
     copied, load = BUILD / "copy.dat", BUILD / "copy_load"
-    if not load.exists() or copied.exists() and copied.stat().st_size == COPY_SIZE:
+    if not load.exists() or (copied.exists() and copied.stat().st_size == COPY_SIZE):
         return
     with open(copied, "wb") as f:
         if subprocess.run([str(load), "write", str(COPY_SIZE)], stdout=f).returncode:

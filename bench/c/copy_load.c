@@ -52,7 +52,8 @@ int main(int argc, char **argv) {
         n = read(to, reply, sizeof reply);
         if (n < 0 && errno != EAGAIN) die("read");
         if (n <= 0) continue;
-        if (got + n > load.size || memcmp(reply, pattern_at(got), (size_t)n)) die_of(EBADMSG, "bytes that are not those");
+        if (got + n > load.size || memcmp(reply, pattern_at(got), (size_t)n))
+            die_of(EBADMSG, "bytes that are not those");
         got += n;
     }
     t = now_ns() - t, cpu = clock_ns(load.server_clock) - cpu, own = cpu_ns() - own;

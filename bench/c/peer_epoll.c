@@ -69,7 +69,7 @@ static pair pairs[KEYS]; /* in the order of their keys */
 static struct {
     int n;
     char bytes[LINE];
-} * partial; /* what a connection, by its descriptor, has sent of a line */
+} *partial; /* what a connection, by its descriptor, has sent of a line */
 
 static int by_key(const void *key, const void *p) { return strcmp(key, ((const pair *)p)->key); }
 
@@ -177,14 +177,10 @@ static void version(const options *o) {
     printf("{\"version\": \"Linux %s\"}\n", u.release);
 }
 
-static const row rows[] = {{"echo", echo},
-                           {"line", lines},
-                           {"accept", once},
-                           {"udp", datagrams},
-                           {"copyfile", copy_file},
-                           {"copysocket", copy_socket},
-                           {"version", version},
-                           {NULL, NULL}};
+static const row rows[] = {{"echo", echo},          {"line", lines},
+                           {"accept", once},        {"udp", datagrams},
+                           {"copyfile", copy_file}, {"copysocket", copy_socket},
+                           {"version", version},    {NULL, NULL}};
 
 int main(int argc, char **argv) {
     options o = parse_options(argc, argv);

@@ -177,14 +177,9 @@ static void version(const options *o) {
     printf("{\"version\": \"%s\"}\n", uv_version_string());
 }
 
-static const row rows[] = {{"timers", timers},
-                           {"timerchurn", timerchurn},
-                           {"sleepers", sleepers},
-                           {"blocking", blocking},
-                           {"echo", echo},
-                           {"accept", accept_},
-                           {"version", version},
-                           {NULL, NULL}};
+static const row rows[] = {
+    {"timers", timers}, {"timerchurn", timerchurn}, {"sleepers", sleepers}, {"blocking", blocking},
+    {"echo", echo},     {"accept", accept_},        {"version", version},   {NULL, NULL}};
 
 int main(int argc, char **argv) {
     options o = parse_options(argc, argv);

@@ -65,7 +65,8 @@ int main(int argc, char **argv) {
     for (int i = 8; i < load.size; i++) message[i] = (char)(i * 31);
     ctx = SSL_CTX_new(TLS_client_method());
     if (!ctx || !SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) ||
-        !SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256") || !SSL_CTX_load_verify_locations(ctx, "cert.pem", NULL))
+        !SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256") ||
+        !SSL_CTX_load_verify_locations(ctx, "cert.pem", NULL))
         die_of(EINVAL, "TLS 1.3 with cert.pem");
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
