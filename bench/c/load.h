@@ -29,6 +29,7 @@ typedef struct client {
     int put;      /* bytes of the request written so far */
     uint64_t seq; /* tells this request from all others */
     int64_t sent; /* when the request was begun */
+    bool waiting; /* for the reply; else an event means nothing */
     void *own;    /* the generator's */
 } client;
 
@@ -149,6 +150,7 @@ static inline bool pull(client *c, const char *expected, int n) {
 static inline void load_begin(client *c) {
     c->seq++;
     c->got = c->put = 0;
+    c->waiting = true;
     c->sent = now_ns();
     load.outstanding++;
     load.gen->begin(c);
@@ -169,7 +171,8 @@ static inline void load_loop(double seconds, phase phase) {
         if (t - heard > PATIENCE * INT64_C(1000000000)) die_of(ETIMEDOUT, "no reply for 10 s");
         for (int i = 0; i < n; i++) {
             client *c = events[i].data.ptr;
-            if (!load.gen->ready(c, events[i].events)) continue;
+            if (!c->waiting || !load.gen->ready(c, events[i].events)) continue;
+            c->waiting = false;
             load.outstanding--;
             if (phase == COUNT) {
                 load.requests++;
