@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 from typing import TypeAlias as _TypeAlias
 
-from . import _core
+from . import _core, _dial
 from ._core import Conn, ErrClosed, IncompleteRead, LimitExceeded, Listener, PacketConn
 
 if _TYPE_CHECKING:
@@ -62,7 +62,6 @@ _PACKETS: dict[str, int] = {
     "udp6": _socket.AF_INET6,
     "unixgram": _socket.AF_UNIX,
 }
-_DIAL_SHARE_MIN = 2.0  # of the time that is left, every address gets its share, but at least this much
 
 _HOST_PORT = "'host:port', '[v6]:port', ':port' or a tuple (host, port)"
 
@@ -270,15 +269,16 @@ def dial(
     and receive datagrams, one a write and one a read, of that one peer; `address` "host:port", "[::1]:80", ":8080"
     (this machine) or a tuple as the socket module has it; of "unix" a path ("@name": Linux's abstract name).
 
-    Names are looked up off the scheduler, and every address is tried, in order, one after the other (happy eyeballs,
-    which tries several at once, comes in a later release). May park. Goroutines and the main thread.
+    Names are looked up off the scheduler. Of several addresses, IPv6 and IPv4 by turns, the next is tried when the last
+    has failed or has not answered for 250 ms, and the first that connects wins (RFC 8305, happy eyeballs). May park.
+    Goroutines and the main thread.
 
     With `tls`, an ssl.SSLContext, it is connected when TLS is, which `timeout` includes; the peer has to prove to be
     `server_hostname`, by default the host of `address`.
 
     Raises ValueError for a network or address that is none, socket.gaierror for a name that is unknown, ssl.SSLError,
-    TimeoutError when `timeout` seconds have passed, else the error of the last address that was tried
-    (ConnectionRefusedError, ...); Cancelled.
+    TimeoutError when `timeout` seconds have passed, else the error of the first address (ConnectionRefusedError, ...),
+    those of the others as notes; Cancelled.
     """
     family = _family("dial", network, {**_STREAMS, **_PACKETS})
     packets = network in _PACKETS
@@ -286,29 +286,14 @@ def dial(
     _check_tls("dial", network, address, tls, server_hostname)
     deadline = _timeout("dial", timeout)
     addresses = _resolve("dial", family, address, False, deadline, packets)
-    error: OSError | None = None
-    for i, (fam, sockaddr) in enumerate(addresses):
-        share = None
-        if deadline is not None:
-            left = deadline - _monotonic()
-            if error is not None and left <= 0:
-                error = TimeoutError("timed out")
-                break
-            share = min(left, max(left / (len(addresses) - i), _DIAL_SHARE_MIN))
-        try:
-            conn = _core._connect(fam, kind, sockaddr, share)
-        except OSError as e:
-            error = e
-            continue
-        if tls is not None:
-            _secure(conn, network, address, tls, server_hostname, deadline)
-        return conn
-    assert error is not None
-    error.add_note(f"dialling {network} {address!r}")
     try:
-        raise error
-    finally:
-        del error  # no cycle through the traceback
+        conn = _dial.connect(addresses, kind, deadline)
+    except OSError as e:
+        e.__notes__ = [f"dialling {network} {address!r}", *getattr(e, "__notes__", ())]
+        raise
+    if tls is not None:
+        _secure(conn, network, address, tls, server_hostname, deadline)
+    return conn
 
 
 def listen(
