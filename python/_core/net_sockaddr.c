@@ -2,6 +2,7 @@
 #include "net_py.h"
 
 #include <arpa/inet.h>
+#include <net/if.h>
 #include <netinet/tcp.h>
 #include <unistd.h>
 
@@ -54,6 +55,29 @@ static int parse_unix(PyObject *address, net_sockaddr *out) {
     return wrong ? -1 : 0;
 }
 
+/* The interface that a zone names, or whose number it is: whether there is one of that number, the system says later. */
+static int parse_zone(const char *host, const char *zone, unsigned *scope) {
+    unsigned index = if_nametoindex(zone), given = *scope;
+    int e = errno;
+    if (!index && *zone >= '0' && *zone <= '9') {
+        char *end;
+        unsigned long n = strtoul(zone, &end, 10);
+        if (!*end && n <= UINT32_MAX) index = (unsigned)n;
+    }
+    if (!index) {
+        PyObject *text = PyUnicode_FromFormat("'%s' names no network interface: %s", host, strerror(e));
+        PyObject *args = text ? Py_BuildValue("iO", e, text) : NULL;
+        if (args) PyErr_SetObject(PyExc_OSError, args);
+        Py_XDECREF(args);
+        Py_XDECREF(text);
+        return -1;
+    }
+    *scope = index;
+    if (!given || given == index) return 0;
+    PyErr_Format(PyExc_ValueError, "the zone of '%s' is interface %u, its scope_id %u", host, index, given);
+    return -1;
+}
+
 int net_sockaddr_of(int family, PyObject *address, net_sockaddr *out) {
     memset(out, 0, sizeof *out);
     if (family == AF_UNIX) return parse_unix(address, out);
@@ -84,12 +108,21 @@ int net_sockaddr_of(int family, PyObject *address, net_sockaddr *out) {
         out->len = sizeof out->in;
         ok = inet_pton(AF_INET, host, &out->in.sin_addr);
     } else {
+        char bare[INET6_ADDRSTRLEN];
+        const char *zone = strchr(host, '%');
+        if (zone && (size_t)(zone - host) < sizeof bare) {
+            memcpy(bare, host, (size_t)(zone - host));
+            bare[zone - host] = 0;
+        } else {
+            zone = NULL;
+        }
         out->in6.sin6_family = AF_INET6;
         out->in6.sin6_port = htons((uint16_t)port);
         out->in6.sin6_flowinfo = htonl(flow);
-        out->in6.sin6_scope_id = scope;
         out->len = sizeof out->in6;
-        ok = inet_pton(AF_INET6, host, &out->in6.sin6_addr);
+        ok = inet_pton(AF_INET6, zone ? bare : host, &out->in6.sin6_addr);
+        if (ok == 1 && zone && parse_zone(host, zone + 1, &scope)) return -1;
+        out->in6.sin6_scope_id = scope;
     }
     if (ok == 1) return 0;
     PyErr_Format(PyExc_ValueError, "'%s' is no numeric address", host);

@@ -144,10 +144,10 @@ def _split(what: str, address: Address) -> tuple[str, int | str, tuple[int, ...]
 
 
 def _numeric(host: str) -> int | None:
-    """The family of a numeric address; None: it is a name."""
+    """The family of a numeric address, of IPv6 also with a zone ("fe80::1%eth0"); None: it is a name."""
     for family in (_socket.AF_INET, _socket.AF_INET6):
         try:
-            _socket.inet_pton(family, host)
+            _socket.inet_pton(family, host.partition("%")[0] if family == _socket.AF_INET6 else host)
             return family
         except (OSError, ValueError):
             pass
@@ -200,8 +200,6 @@ def _resolve(
     for fam, _type, _proto, _name, sockaddr in found:
         if fam not in (_socket.AF_INET, _socket.AF_INET6):
             continue
-        if "%" in sockaddr[0]:
-            sockaddr = (sockaddr[0].partition("%")[0], *sockaddr[1:])
         if (fam, sockaddr) not in out:
             out.append((fam, sockaddr))
     if not out:
@@ -266,8 +264,9 @@ def dial(
     server_hostname: str | None = None,
 ) -> Conn:
     """Connect. `network` is "tcp", "tcp4", "tcp6", "unix", or "udp", "udp4", "udp6", "unixgram", whose connections send
-    and receive datagrams, one a write and one a read, of that one peer; `address` "host:port", "[::1]:80", ":8080"
-    (this machine) or a tuple as the socket module has it; of "unix" a path ("@name": Linux's abstract name).
+    and receive datagrams, one a write and one a read, of that one peer; `address` "host:port", "[::1]:80",
+    "[fe80::1%eth0]:80" (the zone is an interface's name or number), ":8080" (this machine) or a tuple as the socket
+    module has it; of "unix" a path ("@name": Linux's abstract name).
 
     Names are looked up off the scheduler. Of several addresses, IPv6 and IPv4 by turns, the next is tried when the last
     has failed or has not answered for 250 ms, and the first that connects wins (RFC 8305, happy eyeballs). May park.
@@ -510,7 +509,8 @@ class Server:
             conn.close()
             self._active.pop(conn, None)
             if self._slots is not None:
-                self._slots.try_recv()
+                with _core.shield():  # a cancellation that came too late
+                    self._slots.try_recv()
             self._check_done()
 
 
