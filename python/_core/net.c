@@ -46,7 +46,7 @@ rm_noinline void net_settle_slow(rm_conn *c, rm_rt *rt) {
     c->turn[0] = c->turn[1] = (rm_waitq){NULL, NULL};
 }
 
-static PyObject *conn_new(PyTypeObject *type, core_state *st, rm_conn *c) { /* c stolen */
+PyObject *net_conn_new(PyTypeObject *type, core_state *st, rm_conn *c) {
     py_conn *self = (py_conn *)type->tp_alloc(type, 0);
     if (!self) {
         rm_conn_unref(c);
@@ -451,7 +451,7 @@ static int accept_one(py_conn *self, rm_g *g, int64_t deadline, PyObject **out) 
         close(fd);
         return e;
     }
-    *out = conn_new(self->st->conn_type, self->st, c);
+    *out = net_conn_new(self->st->conn_type, self->st, c);
     if (*out && self->accept_tls && net_tls_wrap((py_conn *)*out, self->accept_tls, true, Py_None)) {
         PyObject *exc = core_take_exception();
         rm_conn_close(c);
@@ -526,7 +526,7 @@ static PyObject *net_connect(PyObject *module, PyObject *args) {
         rm_conn_unref(c);
     }
     if (e) return net_fail(st, g, e);
-    PyObject *conn = conn_new(st->conn_type, st, c);
+    PyObject *conn = net_conn_new(st->conn_type, st, c);
     if (conn) ((py_conn *)conn)->datagram = type == SOCK_DGRAM;
     return conn;
 }
@@ -553,7 +553,7 @@ static PyObject *net_listen(PyObject *module, PyObject *args) {
         return net_fail(st, g, e);
     }
     if (family == AF_UNIX && a.un.sun_path[0]) c->path = strdup(a.un.sun_path); /* unlinked by close */
-    PyObject *listener = conn_new(st->listener_type, st, c);
+    PyObject *listener = net_conn_new(st->listener_type, st, c);
     if (listener && tls != Py_None) ((py_conn *)listener)->accept_tls = Py_NewRef(tls);
     return listener;
 }
@@ -577,7 +577,7 @@ static PyObject *net_listen_packet(PyObject *module, PyObject *args) {
         return net_fail(st, g, e);
     }
     if (family == AF_UNIX && a.un.sun_path[0]) c->path = strdup(a.un.sun_path); /* unlinked by close */
-    return conn_new(st->packet_type, st, c);
+    return net_conn_new(st->packet_type, st, c);
 }
 
 /* ------------------------------------------------------------------ the types ---- */
@@ -608,6 +608,8 @@ static PyMethodDef conn_methods[] = {
     {"sendfile", FAST(net_sendfile), METH_FASTCALL | METH_KEYWORDS, net_sendfile_doc},
     {"handshake", FAST(net_handshake), METH_FASTCALL | METH_KEYWORDS, net_handshake_doc},
     {"start_tls", FAST(net_start_tls), METH_VARARGS | METH_KEYWORDS, net_start_tls_doc},
+    {"send_fds", FAST(net_send_fds), METH_FASTCALL | METH_KEYWORDS, net_send_fds_doc},
+    {"recv_fds", FAST(net_recv_fds), METH_FASTCALL | METH_KEYWORDS, net_recv_fds_doc},
     {"close_read", (PyCFunction)conn_close_read, METH_NOARGS, close_read_doc},
     {"close_write", (PyCFunction)conn_close_write, METH_NOARGS, close_write_doc},
     {"set_deadline", (PyCFunction)conn_set_deadline, METH_O, set_deadline_doc},
@@ -714,6 +716,7 @@ static PyMethodDef functions[] = {
     {"_connect", net_connect, METH_VARARGS, connect_doc},
     {"_listen", net_listen, METH_VARARGS, listen_doc},
     {"_listen_packet", net_listen_packet, METH_VARARGS, listen_packet_doc},
+    {"_from_fd", net_from_fd, METH_O, net_from_fd_doc},
     {NULL, NULL, 0, NULL},
 };
 

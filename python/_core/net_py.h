@@ -79,6 +79,7 @@ rm_inline rm_g *net_enter(core_state *st, const char *what) {
 }
 /* Instead of an error number: a Python exception is set. */
 enum { NET_RAISED = -0x10000 };
+PyObject *net_conn_new(PyTypeObject *type, core_state *st, rm_conn *c); /* c stolen */
 /* Set the exception for an error number; return NULL. */
 PyObject *net_fail(core_state *st, rm_g *g, int e);
 PyObject *net_conn_fail(py_conn *self, rm_g *g, int e, const char *what);
@@ -139,6 +140,12 @@ ssize_t net_write_vector(int fd, void *vector); /* rm_conn_op: 0 when all is wri
 PyObject *net_writev(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *net_sendfile(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 extern const char net_writev_doc[], net_sendfile_doc[];
+
+/* net_fds.c */
+PyObject *net_send_fds(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *net_recv_fds(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *net_from_fd(PyObject *module, PyObject *arg);
+extern const char net_send_fds_doc[], net_recv_fds_doc[], net_from_fd_doc[];
 
 /* net_packet.c */
 PyObject *net_read_from(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);

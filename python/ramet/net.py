@@ -41,6 +41,7 @@ __all__ = [
     "PacketConn",
     "Server",
     "dial",
+    "from_fd",
     "listen",
     "listen_packet",
     "lookup_addr",
@@ -354,6 +355,17 @@ def listen_packet(network: str, address: Address) -> PacketConn:
                 e.add_note(f"listening on {network} {address!r}")
                 raise
     raise AssertionError("no address")
+
+
+def from_fd(fd: int) -> Conn | Listener | PacketConn:
+    """Take over the descriptor of a socket: one that recv_fds() gave, or that was inherited. It is a Listener if it
+    listens, a PacketConn if it is a datagram socket without a peer, else a Conn.
+
+    It is ours from now on: non-blocking (so is every other descriptor of the same socket, in other processes too), not
+    inherited, closed by close(). The file of a unix listener stays. Never parks. Goroutines and the main thread.
+    Raises OSError (EBADF, ENOTSOCK) and ValueError for what is no such socket; the descriptor then stays the caller's.
+    """
+    return _core._from_fd(fd)
 
 
 def lookup_addr(ip: str) -> list[str]:
