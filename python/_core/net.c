@@ -667,7 +667,8 @@ static PyGetSetDef listener_getset[] = {
 };
 
 PyDoc_STRVAR(listener_doc,
-             "What listen() returns. Iteration accepts until it is closed.\n\n"
+             "What listen() returns. Iteration accepts until it is closed. An OSError in it (EMFILE ...) does not end "
+             "the listener:\nwho catches it may iterate anew, after a pause that lets descriptors come back.\n\n"
              "A context manager that closes it. Dropped while open, it is closed with a ResourceWarning.");
 static PyType_Slot listener_slots[] = {
     {Py_tp_traverse, conn_traverse}, {Py_tp_clear, conn_clear},       {Py_tp_doc, (void *)listener_doc},

@@ -484,7 +484,7 @@ class Server:
                 if slots is not None:
                     slots.send(None)
                 try:
-                    conn = self._listener.accept()
+                    self._begin(self._listener.accept())
                 except (OSError, ValueError, MemoryError) as e:
                     if not self._accepting or isinstance(e, ErrClosed | ValueError):
                         return
@@ -500,13 +500,19 @@ class Server:
                         pause = 0.0025
                     continue
                 pause = 0.0
-                self._unbegun.add(conn)
-                self._active[conn] = _core.go(self._handle, conn)
-                del conn
         finally:
             self._listener.close()
             self._accepting = False
             self._check_done()
+
+    def _begin(self, conn: Conn) -> None:
+        self._unbegun.add(conn)
+        try:
+            self._active[conn] = _core.go(self._handle, conn)
+        except MemoryError:  # no stack for it
+            self._unbegun.discard(conn)
+            conn.close()
+            raise
 
     def _handle(self, conn: Conn) -> None:
         # What the handler raises, but for what our own closing caused, this goroutine dies of: nobody holds its handle
