@@ -27,7 +27,8 @@ run: build ## build, then run the main job: examples/downloader.py
 test: venv ## every C test (plain, ASan, UBSan), and every Python test on each CPython found
 	@$(TEST) c asan ubsan py $(PYTEST_ARGS)
 
-test-all: test ## everything there is; for now the same
+test-all: test ## all that make test runs, and what takes long
+	@RAMET_SLOW=1 $(TEST) py -- -m slow $(ARGS)
 
 test-c: venv ## the C tests, asserts on
 	@$(TEST) c

@@ -81,9 +81,9 @@ def _race(addresses: _Addresses, kind: int, deadline: float | None) -> Conn:
         for g in tries:
             g.cancel()
         with _core.shield():
-            while (left := news.try_recv())[1]:
-                if isinstance(left[0][1], Conn):
-                    left[0][1].close()
+            for _, left in news:
+                if isinstance(left, Conn):
+                    left.close()
             for g in tries:
                 g.exception()
 

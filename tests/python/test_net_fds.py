@@ -41,7 +41,9 @@ def pair():
 @pytest.fixture
 def datagrams():
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(net.from_fd(s.detach())) for s in socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)]
+        yield [
+            stack.enter_context(net.from_fd(s.detach())) for s in socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        ]
 
 
 @pytest.fixture

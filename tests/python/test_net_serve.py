@@ -1,7 +1,6 @@
 """Servers under pressure: no descriptors, no memory, no slots; and how they end."""
 
 import gc
-import os
 import socket
 import struct
 

@@ -84,7 +84,10 @@ def test_link_local(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_datagrams(kind):
     host, name = LINK_LOCAL
-    with net.listen_packet("udp", form(kind, host, name, 0)) as a, net.listen_packet("udp6", a.addr[:1] + (0, *a.addr[2:])) as b:
+    with (
+        net.listen_packet("udp", form(kind, host, name, 0)) as a,
+        net.listen_packet("udp6", a.addr[:1] + (0, *a.addr[2:])) as b,
+    ):
         to = form(kind, host, name, a.addr[1])
         if isinstance(to, tuple):
             assert b.write_to(b"there", to) == 5
