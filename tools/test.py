@@ -29,8 +29,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 WANTED = ["3.11", "3.12", "3.13", "3.13t", "3.14"]
-# seconds for one interpreter's tests: each test has a limit of its own
-PYTEST_LIMIT = 3600 if os.environ.get("RAMET_SLOW") == "1" else 600
+PYTEST_LIMIT = 600  # seconds for one interpreter's tests: each test has a limit of its own
 C_OPTIONS = {
     "c": [],
     "asan": ["-Db_sanitize=address"],

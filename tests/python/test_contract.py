@@ -20,6 +20,7 @@ time.NANOSECOND time.MICROSECOND time.MILLISECOND time.SECOND time.MINUTE time.H
 net.dial net.listen net.serve net.Listener net.Conn net.lookup_host
 net.Conn.read net.Conn.readinto net.Conn.write net.Conn.close net.Conn.fileno net.Conn.local_addr net.Conn.remote_addr
 net.Conn.set_deadline net.Conn.set_read_deadline net.Conn.set_write_deadline
+net.listen_packet net.from_fd net.Conn.send_fds net.Conn.recv_fds
 net.Listener.accept net.Listener.addr net.Listener.close net.Listener.__iter__
 io.pipe io.copy io.open os.run os.Popen os.Popen.wait os.Popen.communicate os.signal.notify os.signal.stop
 gather wait as_completed Group timeout move_on_after cancel_scope shield Executor local
