@@ -606,6 +606,7 @@ static PyMethodDef conn_methods[] = {
     {"write", FAST(conn_write), METH_FASTCALL | METH_KEYWORDS, write_doc},
     {"writev", FAST(net_writev), METH_FASTCALL | METH_KEYWORDS, net_writev_doc},
     {"sendfile", FAST(net_sendfile), METH_FASTCALL | METH_KEYWORDS, net_sendfile_doc},
+    {"_splice", FAST(net_splice), METH_FASTCALL, net_splice_doc},
     {"handshake", FAST(net_handshake), METH_FASTCALL | METH_KEYWORDS, net_handshake_doc},
     {"start_tls", FAST(net_start_tls), METH_VARARGS | METH_KEYWORDS, net_start_tls_doc},
     {"send_fds", FAST(net_send_fds), METH_FASTCALL | METH_KEYWORDS, net_send_fds_doc},

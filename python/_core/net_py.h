@@ -139,7 +139,8 @@ typedef struct net_vector {
 ssize_t net_write_vector(int fd, void *vector); /* rm_conn_op: 0 when all is written */
 PyObject *net_writev(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *net_sendfile(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
-extern const char net_writev_doc[], net_sendfile_doc[];
+PyObject *net_splice(py_conn *self, PyObject *const *args, Py_ssize_t nargs);
+extern const char net_writev_doc[], net_sendfile_doc[], net_splice_doc[];
 
 /* net_fds.c */
 PyObject *net_send_fds(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);

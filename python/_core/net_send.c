@@ -153,6 +153,36 @@ static ssize_t send_by_copy(py_conn *self, rm_g *g, PyObject *f, PyObject *offse
     return 0;
 }
 
+typedef struct splice_part {
+    int pipe;
+    bool from_pipe;
+    size_t n;
+} splice_part;
+
+static ssize_t splice_op(int fd, void *arg) {
+    splice_part *a = arg;
+    ssize_t n = splice(a->from_pipe ? a->pipe : fd, NULL, a->from_pipe ? fd : a->pipe, NULL, a->n,
+                       SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    return n < 0 ? -errno : n;
+}
+
+const char net_splice_doc[] =
+    "_splice($self, pipe, n, into, /)\n--\n\nMove at most n bytes into an empty pipe, or what is in it to the "
+    "connection: how many; 0 at the end. May park.";
+PyObject *net_splice(py_conn *self, PyObject *const *args, Py_ssize_t nargs) {
+    if (nargs != 3) return PyErr_Format(PyExc_TypeError, "_splice takes 3 arguments (%zd given)", nargs);
+    int pipe = (int)PyLong_AsLong(args[0]), into = PyObject_IsTrue(args[2]);
+    Py_ssize_t n = PyLong_AsSsize_t(args[1]);
+    if (PyErr_Occurred()) return NULL;
+    rm_g *g = net_enter(self->st, "copy()");
+    if (!g) return NULL;
+    net_settle(self);
+    splice_part a = {pipe, !into, n > 0 ? (size_t)n : 0};
+    ssize_t moved =
+        self->tls ? -EINVAL : rm_conn_io(self->c, g, into ? RM_NP_READ : RM_NP_WRITE, splice_op, &a, RM_FOREVER);
+    return moved < 0 ? net_conn_fail(self, g, (int)moved, "copy") : PyLong_FromSsize_t(moved);
+}
+
 static int file_args(PyObject *f, PyObject *offset, PyObject *count, Py_ssize_t *from, Py_ssize_t *n) {
     PyObject *const given[] = {offset, count == Py_None ? NULL : count};
     Py_ssize_t *const to[] = {from, n};

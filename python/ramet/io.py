@@ -8,12 +8,15 @@ with io.open("log", "rb") as f:
 """
 
 import errno as _errno
+import fcntl as _fcntl
 import io as _io
 import os as _os
 import stat as _stat
+import sys as _sys
 import threading as _threading
 from collections.abc import Callable as _Callable
 from collections.abc import Iterable as _Iterable
+from contextlib import suppress as _suppress
 from typing import Any as _Any
 
 from . import _core, _fdio
@@ -23,6 +26,7 @@ __all__ = ["ErrClosed", "File", "PipeReader", "PipeWriter", "copy", "open", "pip
 
 _CHUNK = 65536
 _FAST_CHUNK = 1 << 18  # moved by one system call: the others wait as long
+_PIPE_SIZE = 1 << 20  # of the pipe between two connections, where the system allows it
 _FAST_STEPS = 16  # then a step of the ordinary way, which looks at deadlines
 
 # ---------------------------------------------------------------- pipes
@@ -113,18 +117,14 @@ class _Fast:
     def __init__(self, dst: _Any, src: _Any) -> None:
         self._src, self._dst = src, dst
         self._offset: int | None = None
-        self._between: tuple[int, int] | None = None
+        self.steps = _FAST_STEPS
         below = _raw(src)
-        to_socket = isinstance(dst, _core.Conn)
-        if not to_socket and not isinstance(dst, _fdio.PipeEnd):
+        if not isinstance(dst, _core.Conn) and not isinstance(dst, _fdio.PipeEnd):
             raise _Unfit
         if any(isinstance(end, _core.Conn) and end.tls is not None for end in (dst, src)):
             raise _Unfit  # the kernel has no keys
-        if isinstance(src, _fdio.PipeEnd):
+        if isinstance(src, _fdio.PipeEnd | _core.Conn):
             pass
-        elif isinstance(src, _core.Conn):
-            if to_socket:
-                self._between = _os.pipe()
         elif isinstance(below, _io.FileIO):
             if not _stat.S_ISREG(_os.fstat(below.fileno()).st_mode) or not below.readable():
                 raise _Unfit
@@ -136,9 +136,6 @@ class _Fast:
         if self._offset is not None:
             with _core.shield():
                 self._src.seek(self._offset)
-        if self._between is not None:
-            for fd in self._between:
-                _os.close(fd)
 
     def read(self) -> bytes:
         """What an ordinary step reads of a file."""
@@ -165,19 +162,33 @@ class _Fast:
         if self._offset is not None and isinstance(self._dst, _core.Conn):
             return _os.sendfile(dst, src, self._offset, _FAST_CHUNK)
         flags = _os.SPLICE_F_NONBLOCK | _os.SPLICE_F_MOVE
-        if self._between is None:
-            return _os.splice(src, dst, _FAST_CHUNK, offset_src=self._offset, flags=flags)
-        r, w = self._between
-        n = left = _os.splice(src, w, _FAST_CHUNK, flags=flags)
-        while left:
-            try:
-                left -= _os.splice(r, dst, left, flags=flags)
-            except OSError as e:
-                if e.errno not in (_errno.EAGAIN, _errno.EINVAL):
-                    raise
-                data = _os.read(r, min(left, _CHUNK))
-                left -= len(data)
-                self._dst.write(data)
+        return _os.splice(src, dst, _FAST_CHUNK, offset_src=self._offset, flags=flags)
+
+
+class _Relay(_Fast):
+    """From connection to connection, through a pipe. Waits itself."""
+
+    def __init__(self, dst: _Any, src: _Any) -> None:
+        super().__init__(dst, src)
+        self.steps = _sys.maxsize
+        self._r, self._w = _os.pipe()
+        with _suppress(OSError):
+            _fcntl.fcntl(self._w, _fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+
+    def close(self) -> None:
+        _os.close(self._r)
+        _os.close(self._w)
+
+    def _step(self) -> int:
+        n = left = self._src._splice(self._w, _PIPE_SIZE, True)
+        try:
+            while left:
+                left -= self._dst._splice(self._r, left, False)
+        except OSError as e:
+            if e.errno != _errno.EINVAL:
+                raise
+            while left:
+                left -= self._dst.write(_os.read(self._r, left))
         return n
 
 
@@ -200,7 +211,8 @@ def copy(dst: _Any, src: _Any) -> int:
     read, write = _reader(src), _writer(dst)
     fast: _Fast | None = None
     try:
-        fast = _Fast(dst, src)
+        both = isinstance(dst, _core.Conn) and isinstance(src, _core.Conn)
+        fast = (_Relay if both else _Fast)(dst, src)
     except _Unfit:
         pass
     total = step = 0
@@ -209,7 +221,7 @@ def copy(dst: _Any, src: _Any) -> int:
             read = fast.read
         while True:
             moved: int | None = None
-            if fast is not None and step % _FAST_STEPS and not _buffered(src):
+            if fast is not None and step % fast.steps and not _buffered(src):
                 try:
                     moved = fast.step()
                 except _Unfit:
