@@ -41,6 +41,10 @@ static int option_of(int fd, int name) {
     return getsockopt(fd, SOL_SOCKET, name, &v, &len) ? -errno : v;
 }
 
+static PyObject *raise_tls(const char *fn) {
+    return raise_os(EOPNOTSUPP, PyUnicode_FromFormat("%s: a connection with TLS passes no descriptors", fn));
+}
+
 /* What both begin with. */
 static rm_g *enter(py_conn *self, const char *where, const char *fn) {
     rm_g *g = net_enter(self->st, where);
@@ -118,6 +122,7 @@ static ssize_t send_message(int fd, void *arg) {
     return 0;
 }
 
+/* 0 or an error. */
 static ssize_t send_all(py_conn *self, rm_g *g, Py_buffer *data, const fd_list *fds, int64_t deadline) {
     fd_message a = {.p = data->buf, .n = (size_t)data->len};
     if (fds->n) {
@@ -128,7 +133,12 @@ static ssize_t send_all(py_conn *self, rm_g *g, Py_buffer *data, const fd_list *
         c->cmsg_len = CMSG_LEN((size_t)fds->n * sizeof(int));
         memcpy(CMSG_DATA(c), fds->v, (size_t)fds->n * sizeof(int));
     }
-    return rm_conn_io(self->c, g, RM_NP_WRITE, send_message, &a, deadline);
+    ssize_t e = rm_conn_begin(self->c, g, RM_NP_WRITE, deadline);
+    if (e) return e;
+    if (!self->tls) e = rm_conn_io_more(self->c, g, RM_NP_WRITE, send_message, &a, deadline);
+    else if (!raise_tls("send_fds")) e = NET_RAISED;
+    rm_conn_end(self->c, RM_NP_WRITE);
+    return e;
 }
 
 const char net_send_fds_doc[] =
@@ -205,6 +215,7 @@ static void put_back(py_conn *self, PyObject *data, size_t n) {
 /* In the turn: the bytes, or NULL with *e or an exception. */
 static PyObject *receive(py_conn *self, rm_g *g, Py_ssize_t n, int most, int64_t deadline, fd_list *fds, ssize_t *e) {
     fds->n = 0;
+    if (self->tls) return raise_tls("recv_fds");
     if (net_buffered(self)) return net_buffer_take(self, (size_t)n);
     if (n > DATA_MAX) n = DATA_MAX;
     PyObject *data = PyBytes_FromStringAndSize(NULL, n);

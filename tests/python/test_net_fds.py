@@ -8,6 +8,7 @@ import gc
 import os
 import resource
 import socket
+import ssl
 import tempfile
 
 import pytest
@@ -359,6 +360,25 @@ def test_only_unix_connections():
             assert e.value.errno == errno.EOPNOTSUPP
             with pytest.raises(OSError, match="recv_fds: only unix connections pass descriptors"):
                 c.recv_fds(1, 1)
+
+
+def test_not_over_tls(pair, file):
+    a, b = pair
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    g = go(a.start_tls, context)  # the handshake never comes
+    parked(g, state="io wait")
+    waiting = [go(a.recv_fds, 1, 1, 0.05), go(a.send_fds, b"x", [file], 0.05)]
+    for w in waiting:
+        with pytest.raises((OSError, TimeoutError)):
+            w.join(T)
+    b.close()
+    with pytest.raises(OSError):
+        g.join(T)
+    with pytest.raises(OSError, match="a connection with TLS passes no descriptors"):
+        a.send_fds(b"x", [file])
+    with pytest.raises(OSError, match="a connection with TLS passes no descriptors"):
+        a.recv_fds(1, 1)
 
 
 def test_wrong_arguments(pair, file):
