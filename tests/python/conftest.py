@@ -19,6 +19,7 @@ NOT_UNDER_ASAN = {
         "test_stacks_come_back",
         "test_a_parked_goroutine_is_small",
         "test_pingpong_million",
+        "test_a_thousand_connections",
     ),
     "ASan takes the fault": (
         "test_recursion[hash_nested",
