@@ -1,4 +1,7 @@
 /* Connections: echo, closing, deadlines, reading without a needless call, addresses, running out of descriptors. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include "check.h"
 
 #include <arpa/inet.h>
