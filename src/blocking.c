@@ -353,10 +353,34 @@ static void pool_gauge(struct rm_pool *pool) {
     if (cpu != rm_load(&pool->cpu)) rm_store(&pool->cpu, cpu);
 }
 
+/* rm_p.spin: a little, while jobs that are likely to end soon are out. */
+static bool pool_spin(rm_rt *rt, int64_t until) {
+    struct rm_pool *pool = rt->pool;
+    rm_p *p = &rt->p;
+    uint32_t spin = rm_load(&pool->spin);
+    if (!spin) return false;
+    int64_t limit = rm_now() + spin;
+    for (unsigned i = 1;; i++) {
+        if (rm_load_acq(&p->inbox) || rm_netpoll_woken(p)) return true;
+        rm_pause();
+        if (i % 8) continue;
+        int64_t now = rm_now();
+        if (now > until) return false;
+        if (now > limit) break;
+    }
+    rm_store(&pool->missed, 1);
+    return false;
+}
+
+static void pool_count(rm_rt *rt, int n) {
+    rt->pool->inflight += (uint32_t)n;
+    rt->p.spin = rt->pool->inflight ? pool_spin : NULL;
+}
+
 static void pool_posted(rm_p *p, rm_post *post) {
     rm_job *job = rm_container_of(post, rm_job, post);
     struct rm_pool *pool = p->rt->pool;
-    pool->inflight--;
+    pool_count(p->rt, -1);
     pool->done_at = rm_load(&p->now);
     job->done(p, job);
 }
@@ -368,7 +392,7 @@ int rm_pool_submit(rm_rt *rt, rm_job *job) {
     pool_gauge(pool);
     job->post.next = NULL;
     job->post.fn = pool_posted;
-    pool->inflight++;
+    pool_count(rt, 1);
     if (!rm_load(&pool->queued) && rm_load(&pool->slot) == POOL_SPINNER && rm_cas(&pool->slot, POOL_SPINNER, job))
         return 0;
     rm_shared_take(&pool->lock);
@@ -385,7 +409,7 @@ int rm_pool_submit(rm_rt *rt, rm_job *job) {
         rm_assert(pool->first == &job->post);
         pool->first = NULL;
         rm_store(&pool->queued, 0);
-        pool->inflight--;
+        pool_count(rt, -1);
         e = -EAGAIN;
     }
     rm_shared_drop(&pool->lock);
@@ -405,29 +429,12 @@ void rm_pool_stats(const rm_rt *rt, ramet_stats *out) {
     rm_shared_drop(&pool->lock);
 }
 
-bool rm_pool_spin(rm_rt *rt, int64_t until) {
-    struct rm_pool *pool = rt->pool;
-    rm_p *p = &rt->p;
-    uint32_t spin = rm_load(&pool->spin);
-    if (!spin) return false;
-    int64_t limit = rm_now() + spin;
-    for (unsigned i = 1;; i++) {
-        if (rm_load_acq(&p->inbox) || rm_netpoll_woken(p)) return true;
-        rm_pause();
-        if (i % 8) continue;
-        int64_t now = rm_now();
-        if (now > until) return false;
-        if (now > limit) break;
-    }
-    rm_store(&pool->missed, 1);
-    return false;
-}
-
 int rm_pool_fini(rm_rt *rt, int64_t ns, bool child_of_fork) {
     struct rm_pool *pool = rt->pool;
     if (!pool) return 0;
     if (child_of_fork) { /* what is queued may be in any state: a thread may have been at it */
         rt->pool = NULL;
+        rt->p.spin = NULL;
         pool_free(pool);
         return 0;
     }

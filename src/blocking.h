@@ -28,9 +28,6 @@ int rm_pool_submit(rm_rt *rt, rm_job *job);
 /* Jobs that have not reported back. */
 uint32_t rm_pool_inflight(const rm_rt *rt);
 void rm_pool_stats(const rm_rt *rt, ramet_stats *out);
-/* Called by the loop before it sleeps, owner lock given up: spin a little while jobs that are
- * likely to end soon are out. True if the inbox is not empty now. */
-bool rm_pool_spin(rm_rt *rt, int64_t until);
 
 /* Run fn(arg) on the pool and park g: as ramet_blocking. A foreign thread's g just calls fn, the
  * owner lock given up. */

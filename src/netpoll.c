@@ -35,7 +35,6 @@
  * All functions: on the proc, or under the owner lock, but rm_netpoll_wake and rm_netpoll_woken. */
 #include <pthread.h>
 
-#include "blocking.h"
 #include "netpoll_int.h"
 
 #define RM_MASK_NS 5000000LL
@@ -302,11 +301,12 @@ static int np_sleep_once(rm_p *p, struct rm_netpoll *np, int64_t timeout, const 
     int n = 0;
     if (rt->hooks.idle_enter) rt->hooks.idle_enter(rt);
     bool spun = false;
-    if (rm_pool_inflight(rt) && rm_cas(&np->wake, NP_WAKE_CLEAR, NP_WAKE_SPIN)) {
+    bool (*spin)(rm_rt *, int64_t) = p->spin;
+    if (spin && rm_cas(&np->wake, NP_WAKE_CLEAR, NP_WAKE_SPIN)) {
         int64_t began = rm_now(), until;
         if (__builtin_add_overflow(began, timeout, &until)) until = RM_FOREVER;
         rm_store(&p->idle, RM_IDLE_SPIN); /* who posts need not wake us now */
-        spun = rm_pool_spin(rt, until);
+        spun = spin(rt, until);
         rm_store_seq(&p->idle, RM_IDLE_SLEEP);
         if (rm_load_seq(&p->inbox)) spun = true;
         if (!rm_cas(&np->wake, NP_WAKE_SPIN, NP_WAKE_CLEAR)) { /* woken, without a write */

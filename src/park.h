@@ -61,6 +61,9 @@ struct rm_p {
     uint64_t polls;
     rm_g *g0;           /* the loop, on a stack of its own */
     rm_m *m;
+    /* Before a sleep, the owner lock given up: spin until `until` at most, for what is likely to be posted soon. True if
+     * there is something in the inbox now. NULL while nothing is expected. */
+    bool (*spin)(rm_rt *rt, int64_t until);
 #ifdef RM_EMBED_HEADER
     void *embed_tstate; /* the thread state that goroutines of this proc run on */
 #endif
