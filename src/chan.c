@@ -23,11 +23,6 @@ void rm_chan_init(rm_chan *c, rm_rt *rt, uint32_t elem, uint32_t cap, void *buf)
     c->buf = buf;
 }
 
-static void unlock_chan(rm_g *g, void *c) {
-    (void)g;
-    rm_lock_drop(&((rm_chan *)c)->lock);
-}
-
 int rm_chan_wait(rm_chan *c, rm_g *g, void *elem, bool sending, int64_t deadline) {
     if (deadline == RAMET_POLL) {
         rm_lock_drop(&c->lock);
@@ -35,17 +30,10 @@ int rm_chan_wait(rm_chan *c, rm_g *g, void *elem, bool sending, int64_t deadline
     }
     rm_waitq *q = sending ? &c->sendq : &c->recvq;
     rm_sudog s;
-    s.g = g;
     s.elem = elem;
-    s.obj = c;
     s.index = 0;
-    s.ok = false;
-    rm_wait_open(g);
-    rm_waitq_push(q, &s);
-    int e = rm_park(g, sending ? RM_R_CHAN_SEND : RM_R_CHAN_RECV, c, deadline, unlock_chan, c);
+    int e = rm_wait_in(q, &s, false, g, sending ? RM_R_CHAN_SEND : RM_R_CHAN_RECV, c, deadline, &c->lock);
     if (rm_likely(e == 0)) return s.ok ? 0 : -EPIPE;
-    rm_lock_take(&c->lock);
-    if (s.queued) rm_waitq_remove(q, &s);
     rm_lock_drop(&c->lock);
     return e;
 }

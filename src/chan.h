@@ -110,7 +110,8 @@ rm_inline int rm_chan_try_recv(rm_chan *c, rm_g *g, void *elem, size_t size) {
     return 0;
 }
 
-/* The wait, and the end of the operation; -EAGAIN for RAMET_POLL. */
-int rm_chan_wait(rm_chan *c, rm_g *g, void *elem, bool sending, int64_t deadline);
+/* The wait, and the end of the operation; -EAGAIN for RAMET_POLL. (nonnull: c->lock needs no test then, and the
+ * function has one call of rm_park.) */
+__attribute__((nonnull(1))) int rm_chan_wait(rm_chan *c, rm_g *g, void *elem, bool sending, int64_t deadline);
 
 #endif

@@ -115,11 +115,6 @@ void rm_g_start(rm_g *g) {
     rm_leave(g);
 }
 
-static void unlock_list(rm_g *g, void *rt) {
-    (void)g;
-    rm_lock_drop(&((rm_rt *)rt)->lock);
-}
-
 int rm_g_join(rm_g *self, rm_rt *rt, rm_g *g, uint64_t id, int64_t deadline) {
     int e = rm_check_cancel(self);
     if (e) return e;
@@ -133,15 +128,9 @@ int rm_g_join(rm_g *self, rm_rt *rt, rm_g *g, uint64_t id, int64_t deadline) {
         rm_lock_drop(&rt->lock);
         return -EAGAIN;
     }
-    rm_sudog s = {.g = self, .obj = g};
-    rm_wait_open(self);
-    rm_waitq_push(&g->joiners, &s);
-    e = rm_park(self, RM_R_JOIN, g, deadline, unlock_list, rt);
-    if (rm_unlikely(e)) {
-        rm_lock_take(&rt->lock);
-        if (s.queued) rm_waitq_remove(&g->joiners, &s);
-        rm_lock_drop(&rt->lock);
-    }
+    rm_sudog s = {0};
+    e = rm_wait_in(&g->joiners, &s, false, self, RM_R_JOIN, g, deadline, &rt->lock);
+    if (rm_unlikely(e)) rm_lock_drop(&rt->lock);
     return e;
 }
 

@@ -162,6 +162,15 @@ rm_inline void rm_waitq_push(rm_waitq *q, rm_sudog *s) {
     s->queued = true;
 }
 
+rm_inline void rm_waitq_push_front(rm_waitq *q, rm_sudog *s) {
+    s->prev = NULL;
+    s->next = q->first;
+    if (q->first) q->first->prev = s;
+    else q->last = s;
+    q->first = s;
+    s->queued = true;
+}
+
 /* Off the queue, under its lock. `queued` last: a select looks at it without the lock, and once it is false the
  * sudog and its G may be gone. */
 rm_inline void rm_waitq_remove(rm_waitq *q, rm_sudog *s) {

@@ -102,12 +102,9 @@ int rm_conn_close(rm_conn *c) {
 
 static int conn_turn_wait(rm_conn *c, rm_g *g, int dir, int64_t deadline) {
     if (deadline == RAMET_POLL) return -EAGAIN;
-    rm_sudog s = {.g = g, .obj = c};
-    rm_wait_open(g);
-    rm_waitq_push(&c->turn[dir], &s);
-    int e = rm_park(g, dir == RM_NP_READ ? RM_R_IO_READ : RM_R_IO_WRITE, c, deadline, NULL, NULL);
-    if (s.queued) rm_waitq_remove(&c->turn[dir], &s);
-    return e; /* 0: the turn was handed to us */
+    rm_sudog s = {0};
+    rm_reason reason = dir == RM_NP_READ ? RM_R_IO_READ : RM_R_IO_WRITE;
+    return rm_wait_in(&c->turn[dir], &s, false, g, reason, c, deadline, NULL); /* 0: the turn was handed to us */
 }
 
 /* End the turn, give up the reference. */

@@ -223,7 +223,8 @@ int rm_pd_wait(rm_pd *pd, rm_g *g, int dir, int64_t deadline) {
     int e = rm_check_cancel(g);
     if (e) return e;
     if (pd->closing) return -ECONNABORTED;
-    rm_sudog s = {.g = g, .obj = pd};
+    rm_sudog s = {0};
+    rm_reason reason = dir == RM_NP_READ ? RM_R_IO_READ : RM_R_IO_WRITE;
     np->waiting++;
     pd->users++;
     for (;;) {
@@ -234,10 +235,7 @@ int rm_pd_wait(rm_pd *pd, rm_g *g, int dir, int64_t deadline) {
         if (deadline == RAMET_POLL) break;
         e = -ETIMEDOUT;
         if (until != RM_FOREVER && until <= rm_now()) break;
-        rm_wait_open(g);
-        rm_waitq_push(&pd->waiters[dir], &s);
-        e = rm_park(g, dir == RM_NP_READ ? RM_R_IO_READ : RM_R_IO_WRITE, pd, until, NULL, NULL);
-        if (s.queued) rm_waitq_remove(&pd->waiters[dir], &s);
+        e = rm_wait_in(&pd->waiters[dir], &s, false, g, reason, pd, until, NULL);
         if (pd->closing && e != -ECANCELED && e != -EINTR) e = -ECONNABORTED; /* a cancel comes but once */
         if (e != NP_WAKE_AGAIN) break;
     }

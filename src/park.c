@@ -194,6 +194,11 @@ int rm_park(rm_g *g, rm_reason reason, const void *obj, int64_t deadline, rm_unl
     return park_switch(p, g, unlock, arg);
 }
 
+void rm_lock_dropped(rm_g *g, void *lock) {
+    (void)g;
+    rm_lock_drop((rm_lock *)lock);
+}
+
 int rm_yield(rm_g *g) {
     int e = rm_check_cancel(g);
     if (e) return e;

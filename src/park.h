@@ -149,6 +149,27 @@ rm_m *rm_m_attach(rm_rt *rt);
  * takes its sudogs off their queues. */
 int rm_park(rm_g *g, rm_reason reason, const void *obj, int64_t deadline, rm_unlockf unlock, void *arg);
 
+/* rm_unlockf of an rm_lock. */
+void rm_lock_dropped(rm_g *g, void *lock);
+
+/* Wait in q, at its end or in front: 0 once whoever took s off has woken g; else the wake_code, and s is off q. `s` is
+ * filled in but for what all have. `lock` (NULL: there is none) protects q: the caller holds it, it is dropped once
+ * the wait is open, and it is held again if the wait failed. */
+rm_inline int rm_wait_in(rm_waitq *q, rm_sudog *s, bool front, rm_g *g, rm_reason reason, const void *obj,
+                         int64_t deadline, rm_lock *lock) {
+    s->g = g;
+    s->obj = (void *)obj;
+    s->ok = false;
+    rm_wait_open(g);
+    if (front) rm_waitq_push_front(q, s);
+    else rm_waitq_push(q, s);
+    int e = rm_park(g, reason, obj, deadline, lock ? rm_lock_dropped : NULL, lock);
+    if (rm_likely(e == 0)) return 0;
+    if (lock) rm_lock_take(lock);
+    if (s->queued) rm_waitq_remove(q, s);
+    return e;
+}
+
 /* Make a claimed G runnable: next on its proc, if the budget allows. Never under an rm_lock. */
 void rm_ready(rm_g *g);
 /* The same at the front of the queue (loop only) and at its tail. */

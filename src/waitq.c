@@ -7,20 +7,6 @@
 
 #include "scope.h"
 
-static void drop_lock(rm_g *g, void *lock) {
-    (void)g;
-    rm_lock_drop(lock);
-}
-
-static void push_front(rm_waitq *q, rm_sudog *s) {
-    s->prev = NULL;
-    s->next = q->first;
-    if (q->first) q->first->prev = s;
-    else q->last = s;
-    q->first = s;
-    s->queued = true;
-}
-
 typedef struct wait_on {
     rm_lock *lock; /* held; dropped once the wait is open; held again if the wait fails */
     rm_waitq *q;
@@ -31,18 +17,8 @@ typedef struct wait_on {
 /* Wait, `s` being filled in but for what all have. */
 static int wait_in(const wait_on *w, rm_sudog *s, bool front, rm_g *g, int64_t deadline) {
     if (deadline == RAMET_POLL) return -EAGAIN;
-    s->g = g;
-    s->obj = (void *)w->obj;
     s->elem = NULL;
-    s->ok = false;
-    rm_wait_open(g);
-    if (front) push_front(w->q, s);
-    else rm_waitq_push(w->q, s);
-    int e = rm_park(g, w->reason, w->obj, deadline, drop_lock, w->lock);
-    if (rm_likely(e == 0)) return 0;
-    rm_lock_take(w->lock);
-    if (s->queued) rm_waitq_remove(w->q, s);
-    return e;
+    return rm_wait_in(w->q, s, front, g, w->reason, w->obj, deadline, w->lock);
 }
 
 /* The claimed ones are collected in a list and woken when the lock has been dropped. */
@@ -223,7 +199,7 @@ int rm_cond_wait(rm_cond *c, rm_sudog *s, int64_t deadline) {
     }
     s->index = PARKED;
     rm_wait_open(g);
-    e = rm_park(g, RM_R_COND, c, deadline, drop_lock, &c->lock);
+    e = rm_park(g, RM_R_COND, c, deadline, rm_lock_dropped, &c->lock);
     if (e == 0) return 0;
     return rm_cond_drop(c, s) ? 0 : e;
 }
