@@ -28,6 +28,9 @@ const char *const rm_reason_names[RM_R_MAX] = {
     [RM_R_SEM] = "semaphore",
     [RM_R_EVENT] = "event",
     [RM_R_WAITGROUP] = "waitgroup",
+    [RM_R_QUEUE_GET] = "queue get",
+    [RM_R_QUEUE_PUT] = "queue put",
+    [RM_R_QUEUE_JOIN] = "queue join",
     [RM_R_RUN] = "run",
     [RM_R_SYSTEM] = "system",
 };

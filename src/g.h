@@ -49,6 +49,9 @@ typedef enum rm_reason {
     RM_R_SEM,
     RM_R_EVENT,
     RM_R_WAITGROUP,
+    RM_R_QUEUE_GET, /* an embedder's queues */
+    RM_R_QUEUE_PUT,
+    RM_R_QUEUE_JOIN,
     RM_R_RUN,    /* run() waits for all the others */
     RM_R_SYSTEM, /* a goroutine of the runtime's own */
     RM_R_MAX

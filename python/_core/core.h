@@ -88,7 +88,10 @@ struct core_state {
     /* types */
     PyTypeObject *goroutine_type, *chan_type, *case_type, *selection_type, *bomb_type;
     PyTypeObject *conn_type, *listener_type, *packet_type;
-    PyTypeObject *mutex_type, *rlock_type, *event_type, *scope_type, *timer_type, *ticker_type;
+    PyTypeObject *mutex_type, *rlock_type, *cond_type, *event_type, *scope_type, *timer_type, *ticker_type;
+    PyTypeObject *queue_type[3]; /* Queue, LifoQueue, PriorityQueue */
+#define CORE_QUEUE_NAMES 15
+    PyObject *queue[CORE_QUEUE_NAMES]; /* what sync_queue.c has looked up */
     char *net_scratch;       /* net.c: where reads go first */
     PyObject *default_case;
     PyObject *free_selections[8]; /* dead ones to be used again: see select.c */

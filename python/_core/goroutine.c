@@ -576,7 +576,7 @@ static PyObject *core_wait_info(PyObject *module, PyObject *o) {
         if (!age) return NULL;
         if (g->reason == RM_R_CHAN_RECV || g->reason == RM_R_CHAN_SEND)
             obj = Py_NewRef((PyObject *)rm_container_of(g->wait_obj, py_chan, c));
-        else if (g->reason >= RM_R_MUTEX && g->reason <= RM_R_WAITGROUP) obj = Py_NewRef(sync_object(g->wait_obj));
+        else if (g->reason >= RM_R_MUTEX && g->reason <= RM_R_QUEUE_JOIN) obj = Py_NewRef(sync_object(g->wait_obj));
         else if (g->reason == RM_R_JOIN) obj = (PyObject *)goroutine_handle(st, (rm_g *)g->wait_obj);
         if (PyErr_Occurred()) {
             Py_DECREF(age);

@@ -447,9 +447,11 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg) {
     Py_VISIT(st->conn_type);
     Py_VISIT(st->listener_type);
     Py_VISIT(st->packet_type);
-    PyTypeObject *const more[] = {st->mutex_type, st->rlock_type, st->event_type,
-                                  st->scope_type, st->timer_type, st->ticker_type};
+    PyTypeObject *const more[] = {st->mutex_type,    st->rlock_type,   st->cond_type,   st->event_type,
+                                  st->scope_type,    st->timer_type,   st->ticker_type, st->queue_type[0],
+                                  st->queue_type[1], st->queue_type[2]};
     for (size_t i = 0; i < sizeof more / sizeof *more; i++) Py_VISIT(more[i]);
+    for (size_t i = 0; i < CORE_QUEUE_NAMES; i++) Py_VISIT(st->queue[i]);
     Py_VISIT(st->default_case);
     Py_VISIT(st->main_exc);
     return 0;
@@ -467,9 +469,11 @@ static int core_clear(PyObject *module) {
     Py_CLEAR(st->conn_type);
     Py_CLEAR(st->listener_type);
     Py_CLEAR(st->packet_type);
-    PyTypeObject **const more[] = {&st->mutex_type, &st->rlock_type, &st->event_type,
-                                   &st->scope_type, &st->timer_type, &st->ticker_type};
+    PyTypeObject **const more[] = {&st->mutex_type,    &st->rlock_type,   &st->cond_type,   &st->event_type,
+                                   &st->scope_type,    &st->timer_type,   &st->ticker_type, &st->queue_type[0],
+                                   &st->queue_type[1], &st->queue_type[2]};
     for (size_t i = 0; i < sizeof more / sizeof *more; i++) Py_CLEAR(*more[i]);
+    for (size_t i = 0; i < CORE_QUEUE_NAMES; i++) Py_CLEAR(st->queue[i]);
     Py_CLEAR(st->default_case);
     Py_CLEAR(st->main_exc);
     PyObject **excs[] = {&st->RametError, &st->ChannelError,   &st->ChanClosed,         &st->WouldBlock,

@@ -12,6 +12,22 @@ rm_inline rm_g *sync_peek(core_state *st) {
     return rm_likely(m && m->rt == st->rt && m->p) ? m->p->cur : NULL;
 }
 
+/* Take the lock, if it is free and nothing is pending. */
+rm_inline bool sync_take_free(core_state *st, rm_mutex *m) {
+    rm_g *g = sync_peek(st);
+    if (rm_unlikely(m->held || (g && g->cancel))) return false;
+    m->held = true;
+    return true;
+}
+
+/* Free-threaded builds: no goroutines yet, and what needs no runtime here trusts the GIL. */
+#ifdef Py_GIL_DISABLED
+#define NEEDS_GIL(st)                                                                                                  \
+    if (!core_enter(st)) return NULL
+#else
+#define NEEDS_GIL(st) ((void)0)
+#endif
+
 /* None, or the exception for e. */
 rm_inline PyObject *sync_done(core_state *st, rm_g *g, int e) {
     if (rm_likely(e == 0)) Py_RETURN_NONE;
@@ -23,7 +39,7 @@ int sync_acquire_args(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames
 /* What acquire() says: True, False when the time is up, or an exception. */
 PyObject *sync_acquired(core_state *st, rm_g *g, int e);
 
-/* What Cond knows from inside. */
+/* What Cond and the queues know from inside. */
 typedef struct py_mutex {
     PyObject_HEAD rm_mutex m;
     core_state *st;
@@ -39,6 +55,19 @@ typedef struct py_rlock {
     PyObject *weakrefs;
 } py_rlock;
 
+typedef struct py_cond {
+    PyObject_HEAD rm_cond c;
+    PyObject *lock;
+    core_state *st;
+    PyObject *weakrefs;
+} py_cond;
+
+/* For the constructor of a type without arguments: the state, or NULL with an exception. As object's: arguments are
+ * for the __init__ of a subclass that has one. */
+core_state *sync_no_args(PyTypeObject *type, PyObject *args, PyObject *kwargs, const char *name);
+/* 1: notified; 0: the time is up; -1 with an exception. Its lock is held, and is again in every case. */
+int sync_cond_wait(py_cond *cond, rm_g *g, int64_t deadline);
+
 /* Of types that hold nothing but their part of the core. */
 void sync_dealloc(PyObject *self);
 
@@ -52,6 +81,7 @@ void sync_dealloc(PyObject *self);
     self->st = st
 
 int sync_cond_init(PyObject *module, core_state *st);
+int sync_queue_init(PyObject *module, core_state *st);
 int sync_more_init(PyObject *module, core_state *st);
 
 #endif

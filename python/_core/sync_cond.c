@@ -4,13 +4,6 @@
  * release, and _is_owned, _release_save and _acquire_restore where they have them. */
 #include "sync.h"
 
-typedef struct py_cond {
-    PyObject_HEAD rm_cond c;
-    PyObject *lock;
-    core_state *st;
-    PyObject *weakrefs;
-} py_cond;
-
 _Static_assert(offsetof(py_cond, c) == sizeof(PyObject), "sync_object");
 
 static PyObject *cond_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
@@ -147,8 +140,7 @@ static int acquire_restore(py_cond *self, rm_g *g, PyObject *state) {
 
 /* ------------------------------------------------------------------ waiting ---- */
 
-/* 1: notified; 0: the time is up; -1 with an exception. The lock is held again in every case. */
-static int wait(py_cond *self, rm_g *g, int64_t deadline) {
+int sync_cond_wait(py_cond *self, rm_g *g, int64_t deadline) {
     core_state *st = self->st;
     int e = rm_check_cancel(g);
     if (e) {
@@ -197,7 +189,7 @@ static PyObject *cond_wait(py_cond *self, PyObject *const *args, Py_ssize_t narg
     if (wait_args("wait", args, nargs, kwnames, 0, NULL, &deadline) || need_owned(self, "wait")) return NULL;
     rm_g *g = core_enter(self->st);
     if (!g) return NULL;
-    int r = wait(self, g, deadline);
+    int r = sync_cond_wait(self, g, deadline);
     return r < 0 ? NULL : PyBool_FromLong(r);
 }
 
@@ -218,7 +210,7 @@ static PyObject *cond_wait_for(py_cond *self, PyObject *const *args, Py_ssize_t 
         Py_DECREF(v);
         if (need_owned(self, "wait")) return NULL;
         rm_g *g = core_enter(self->st);
-        int r = g ? wait(self, g, deadline) : -1;
+        int r = g ? sync_cond_wait(self, g, deadline) : -1;
         if (r < 0) return NULL;
         late = !r;
     }
@@ -343,9 +335,6 @@ static PyType_Spec cond_spec = {
     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE, cond_slots};
 
 int sync_cond_init(PyObject *module, core_state *st) {
-    (void)st;
-    PyTypeObject *t = (PyTypeObject *)PyType_FromModuleAndSpec(module, &cond_spec, NULL);
-    int e = !t || PyModule_AddType(module, t);
-    Py_XDECREF(t);
-    return e ? -1 : 0;
+    st->cond_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &cond_spec, NULL);
+    return !st->cond_type || PyModule_AddType(module, st->cond_type) ? -1 : 0;
 }

@@ -4,15 +4,14 @@
  * (Go's, and threading.Lock's); RLock's is the goroutine, or the OS thread where it is none of ours. */
 #include "sync.h"
 
-/* Free-threaded builds: no goroutines yet, and what follows trusts the GIL. */
-#ifdef Py_GIL_DISABLED
-#define NEEDS_GIL(st)                                                                                                  \
-    if (!core_enter(st)) return NULL
-#else
-#define NEEDS_GIL(st) ((void)0)
-#endif
-
 #define TIMEOUT_MAX_SECONDS 9223372036.0 /* threading.TIMEOUT_MAX */
+
+core_state *sync_no_args(PyTypeObject *type, PyObject *args, PyObject *kwargs, const char *name) {
+    bool given = PyTuple_GET_SIZE(args) || (kwargs && PyDict_GET_SIZE(kwargs));
+    if (!given || type->tp_init != PyBaseObject_Type.tp_init) return core_of_type(type);
+    PyErr_Format(PyExc_TypeError, "%s takes no arguments", name);
+    return NULL;
+}
 
 static int no_args(const char *fn, Py_ssize_t nargs) {
     if (rm_likely(!nargs)) return 0;
@@ -69,25 +68,15 @@ _Static_assert(offsetof(py_mutex, m) == sizeof(PyObject) && offsetof(py_rlock, m
 /* ------------------------------------------------------------------ Mutex ---- */
 
 static PyObject *mutex_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    if (PyTuple_GET_SIZE(args) || (kwargs && PyDict_GET_SIZE(kwargs)))
-        return PyErr_Format(PyExc_TypeError, "Mutex takes no arguments");
-    core_state *st = core_of_type(type);
+    core_state *st = sync_no_args(type, args, kwargs, "Mutex");
     if (!st) return NULL;
     SYNC_NEW(st, type, py_mutex);
     return (PyObject *)self;
 }
 
-/* The free lock; false: it is not, or something is pending. */
-rm_inline bool take_free(core_state *st, rm_mutex *m) {
-    rm_g *g = sync_peek(st);
-    if (rm_unlikely(m->held || (g && g->cancel))) return false;
-    m->held = true;
-    return true;
-}
-
 static rm_noinline int mutex_take(core_state *st, rm_mutex *m, int64_t deadline, rm_g **g) {
     /* nobody can be waited for, and nothing is pending, where there is no runtime */
-    if (deadline == RAMET_POLL && !sync_peek(st)) return take_free(st, m) ? 0 : -EAGAIN;
+    if (deadline == RAMET_POLL && !sync_peek(st)) return sync_take_free(st, m) ? 0 : -EAGAIN;
     if (!(*g = core_enter(st))) return 1;
     return rm_mutex_lock(m, *g, deadline);
 }
@@ -104,7 +93,7 @@ static PyObject *mutex_lock(py_mutex *self, PyObject *const *args, Py_ssize_t na
     NEEDS_GIL(self->st);
     int64_t deadline = RM_FOREVER;
     if (rm_unlikely(nargs || kwnames) && core_timeout_arg("lock", args, nargs, kwnames, &deadline)) return NULL;
-    if (rm_likely(take_free(self->st, &self->m))) Py_RETURN_NONE;
+    if (rm_likely(sync_take_free(self->st, &self->m))) Py_RETURN_NONE;
     return mutex_lock_slow(self, deadline);
 }
 
@@ -139,7 +128,7 @@ static PyObject *mutex_acquire(py_mutex *self, PyObject *const *args, Py_ssize_t
     NEEDS_GIL(self->st);
     int64_t deadline = RM_FOREVER;
     if (rm_unlikely(nargs || kwnames) && sync_acquire_args(args, nargs, kwnames, &deadline)) return NULL;
-    if (rm_likely(take_free(self->st, &self->m))) Py_RETURN_TRUE;
+    if (rm_likely(sync_take_free(self->st, &self->m))) Py_RETURN_TRUE;
     rm_g *g = NULL;
     int e = mutex_take(self->st, &self->m, deadline, &g);
     return e == 1 ? NULL : sync_acquired(self->st, g, e);
@@ -149,7 +138,7 @@ static PyObject *mutex_enter(py_mutex *self, PyObject *const *args, Py_ssize_t n
     (void)args;
     NEEDS_GIL(self->st);
     if (rm_unlikely(no_args("__enter__", nargs))) return NULL;
-    if (rm_unlikely(!take_free(self->st, &self->m))) {
+    if (rm_unlikely(!sync_take_free(self->st, &self->m))) {
         PyObject *r = mutex_lock_slow(self, RM_FOREVER);
         if (!r) return NULL;
         Py_DECREF(r);
@@ -213,9 +202,7 @@ static PyType_Spec mutex_spec = {"ramet.sync.Mutex", sizeof(py_mutex), 0, Py_TPF
 /* ------------------------------------------------------------------ RLock ---- */
 
 static PyObject *rlock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    if (PyTuple_GET_SIZE(args) || (kwargs && PyDict_GET_SIZE(kwargs)))
-        return PyErr_Format(PyExc_TypeError, "RLock takes no arguments");
-    core_state *st = core_of_type(type);
+    core_state *st = sync_no_args(type, args, kwargs, "RLock");
     if (!st) return NULL;
     SYNC_NEW(st, type, py_rlock);
     return (PyObject *)self;
@@ -399,9 +386,7 @@ typedef struct py_rwmutex {
 _Static_assert(offsetof(py_rwmutex, m) == sizeof(PyObject), "sync_object");
 
 static PyObject *rwmutex_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    if (PyTuple_GET_SIZE(args) || (kwargs && PyDict_GET_SIZE(kwargs)))
-        return PyErr_Format(PyExc_TypeError, "RWMutex takes no arguments");
-    core_state *st = core_of_type(type);
+    core_state *st = sync_no_args(type, args, kwargs, "RWMutex");
     if (!st) return NULL;
     SYNC_NEW(st, type, py_rwmutex);
     return (PyObject *)self;
@@ -516,5 +501,6 @@ int sync_init(PyObject *module, core_state *st) {
     PyTypeObject *rw = add_type(module, &rwmutex_spec);
     Py_XDECREF(rw);
     if (!st->mutex_type || !st->rlock_type || !rw) return -1;
-    return sync_cond_init(module, st) || sync_more_init(module, st) ? -1 : 0;
+    if (sync_cond_init(module, st) || sync_more_init(module, st) || sync_queue_init(module, st)) return -1;
+    return 0;
 }

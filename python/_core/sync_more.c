@@ -144,10 +144,8 @@ typedef struct py_event {
 _Static_assert(offsetof(py_event, v) == sizeof(PyObject), "sync_object");
 
 static PyObject *event_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    core_state *st = core_of_type(type);
+    core_state *st = sync_no_args(type, args, kwargs, "Event");
     if (!st) return NULL;
-    if (PyTuple_GET_SIZE(args) || (kwargs && PyDict_GET_SIZE(kwargs)))
-        return PyErr_Format(PyExc_TypeError, "Event takes no arguments");
     SYNC_NEW(st, type, py_event);
     return (PyObject *)self;
 }
@@ -253,10 +251,8 @@ typedef struct py_waitgroup {
 _Static_assert(offsetof(py_waitgroup, w) == sizeof(PyObject), "sync_object");
 
 static PyObject *waitgroup_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    core_state *st = core_of_type(type);
+    core_state *st = sync_no_args(type, args, kwargs, "WaitGroup");
     if (!st) return NULL;
-    if (PyTuple_GET_SIZE(args) || (kwargs && PyDict_GET_SIZE(kwargs)))
-        return PyErr_Format(PyExc_TypeError, "WaitGroup takes no arguments");
     SYNC_NEW(st, type, py_waitgroup);
     return (PyObject *)self;
 }

@@ -7,18 +7,25 @@ waits does not hold up anybody else; waiters queue in order.
 
 import concurrent.futures as _futures
 import functools as _functools
-import heapq as _heapq
 import queue as _queue
 import threading as _threading
-from collections import deque as _deque
 from collections.abc import Callable as _Callable
-from time import monotonic as _monotonic
 from typing import Any as _Any
-from typing import Generic as _Generic
 from typing import TypeVar as _TypeVar
 
 from .. import _core
-from .._core import BoundedSemaphore, Cond, Event, Mutex, RLock, Semaphore
+from .._core import (
+    BoundedSemaphore,
+    Cond,
+    Event,
+    LifoQueue,
+    Mutex,
+    PriorityQueue,
+    Queue,
+    RLock,
+    Semaphore,
+    SimpleQueue,
+)
 from .._core import RWMutex as _RWMutex
 from . import atomic
 
@@ -290,217 +297,6 @@ class Barrier:
     @property
     def broken(self) -> bool:
         return self._broken
-
-
-class Queue(_Generic[_T]):
-    """queue.Queue's API, shutdown() included on every version; between goroutines and OS threads."""
-
-    def __init__(self, maxsize: int = 0) -> None:
-        self.maxsize = maxsize
-        self.unfinished_tasks = 0
-        self.is_shutdown = False
-        self.mutex = Mutex()
-        self.not_empty = Cond(self.mutex)
-        self.not_full = Cond(self.mutex)
-        self.all_tasks_done = Cond(self.mutex)
-        self._lock, self._unlock = self.mutex.lock, self.mutex.unlock
-        self._not_empty, self._not_full = self.not_empty.signal, self.not_full.signal
-        self._init(maxsize)
-
-    # what the other kinds of queue replace
-    def _init(self, maxsize: int) -> None:
-        self.queue: _Any = _deque()
-
-    def _qsize(self) -> int:
-        return len(self.queue)
-
-    def _put(self, item: _T) -> None:
-        self.queue.append(item)
-
-    def _get(self) -> _T:
-        return self.queue.popleft()  # type: ignore[no-any-return]
-
-    def put(self, item: _T, block: bool = True, timeout: float | None = None) -> None:
-        """Put item in, waiting for room; Full if there is none (in time). ShutDown. May park. Any thread."""
-        if timeout is not None and block and timeout < 0 and self.maxsize > 0:
-            raise ValueError("'timeout' must be a non-negative number")
-        self._lock()  # a quarter of what a with statement takes
-        try:
-            if self.is_shutdown:
-                raise ShutDown
-            if self.maxsize > 0 and self._qsize() >= self.maxsize:
-                self._wait(self.not_full, self._has_room, block, timeout, Full)
-            self._put(item)
-            self.unfinished_tasks += 1
-            self._not_empty()
-        finally:
-            self._unlock()
-
-    def get(self, block: bool = True, timeout: float | None = None) -> _T:
-        """Take the next item, waiting for one; Empty if there is none (in time). ShutDown. May park. Any thread."""
-        if timeout is not None and block and timeout < 0:
-            raise ValueError("'timeout' must be a non-negative number")
-        self._lock()
-        try:
-            if not self._qsize():
-                if self.is_shutdown:
-                    raise ShutDown
-                self._wait(self.not_empty, self._qsize, block, timeout, Empty)
-            item = self._get()
-            if self.maxsize > 0:
-                self._not_full()
-            return item
-        finally:
-            self._unlock()
-
-    def _has_room(self) -> bool:
-        return self._qsize() < self.maxsize
-
-    def _wait(
-        self, cond: Cond, ready: _Callable[[], _Any], block: bool, timeout: float | None, late: type[Exception]
-    ) -> None:
-        end = None
-        while not ready():
-            if not block:
-                raise late
-            if timeout is None:
-                self._pass_on(cond, None)
-            else:
-                now = _monotonic()
-                end = now + timeout if end is None else end
-                if end <= now or not self._pass_on(cond, end - now):
-                    if ready():
-                        break
-                    raise late
-            if self.is_shutdown and (late is Full or not self._qsize()):
-                raise ShutDown
-
-    @staticmethod
-    def _pass_on(cond: Cond, timeout: float | None) -> bool:
-        """Wait; who is woken, and is cancelled before it could use that, leaves it to the next."""
-        try:
-            return cond.wait(timeout)
-        except BaseException:
-            cond.signal()
-            raise
-
-    def put_nowait(self, item: _T) -> None:
-        """put(item, block=False)."""
-        self.put(item, False)
-
-    def get_nowait(self) -> _T:
-        """get(block=False)."""
-        return self.get(False)
-
-    def qsize(self) -> int:
-        """How many are in it. May park. Any thread."""
-        with self.mutex:
-            return self._qsize()
-
-    def empty(self) -> bool:
-        """Whether it is empty just now. May park. Any thread."""
-        with self.mutex:
-            return not self._qsize()
-
-    def full(self) -> bool:
-        """Whether it is full just now. May park. Any thread."""
-        with self.mutex:
-            return 0 < self.maxsize <= self._qsize()
-
-    def task_done(self) -> None:
-        """Say that an item taken is dealt with. ValueError if there were not so many. May park. Any thread."""
-        with self.mutex:
-            if self.unfinished_tasks <= 0:
-                raise ValueError("task_done() called too many times")
-            self.unfinished_tasks -= 1
-            if not self.unfinished_tasks:
-                self.all_tasks_done.broadcast()
-
-    def join(self) -> None:
-        """Wait until all items put in are dealt with. May park. Any thread. Cancelled."""
-        with self.mutex:
-            while self.unfinished_tasks:
-                self.all_tasks_done.wait()
-
-    def shutdown(self, immediate: bool = False) -> None:
-        """From now on put raises ShutDown, and get does once it is empty; immediate: empty it, too.
-
-        May park. Any thread.
-        """
-        with self.mutex:
-            self.is_shutdown = True
-            if immediate:
-                while self._qsize():
-                    self._get()
-                    if self.unfinished_tasks > 0:
-                        self.unfinished_tasks -= 1
-                if not self.unfinished_tasks:
-                    self.all_tasks_done.broadcast()
-            self.not_empty.broadcast()
-            self.not_full.broadcast()
-
-
-class PriorityQueue(Queue[_T]):
-    """queue.PriorityQueue's API: the lowest first."""
-
-    def _init(self, maxsize: int) -> None:
-        self.queue = []
-
-    def _put(self, item: _T) -> None:
-        _heapq.heappush(self.queue, item)
-
-    def _get(self) -> _T:
-        return _heapq.heappop(self.queue)  # type: ignore[no-any-return]
-
-
-class LifoQueue(Queue[_T]):
-    """queue.LifoQueue's API: the latest first."""
-
-    def _init(self, maxsize: int) -> None:
-        self.queue = []
-
-    def _put(self, item: _T) -> None:
-        self.queue.append(item)
-
-    def _get(self) -> _T:
-        return self.queue.pop()  # type: ignore[no-any-return]
-
-
-class SimpleQueue(_Generic[_T]):
-    """queue.SimpleQueue's API: no bound, no tasks; put never waits."""
-
-    def __init__(self) -> None:
-        self._items: _deque[_T] = _deque()
-        self._count = Semaphore(0)
-
-    def put(self, item: _T, block: bool = True, timeout: float | None = None) -> None:
-        """Put item in. block and timeout are ignored: it never waits. Never parks. Any thread."""
-        self._items.append(item)
-        self._count.release()
-
-    def get(self, block: bool = True, timeout: float | None = None) -> _T:
-        """Take the next item, waiting for one; Empty if there is none (in time). May park. Any thread."""
-        if timeout is not None and block and timeout < 0:
-            raise ValueError("'timeout' must be a non-negative number")
-        if not self._count.acquire(block, timeout if block else None):
-            raise Empty
-        return self._items.popleft()
-
-    def put_nowait(self, item: _T) -> None:
-        """put(item)."""
-        self.put(item)
-
-    def get_nowait(self) -> _T:
-        """get(block=False)."""
-        return self.get(False)
-
-    def empty(self) -> bool:
-        """Whether it is empty just now. Never parks."""
-        return not self._items
-
-    def qsize(self) -> int:
-        """How many are in it. Never parks."""
-        return len(self._items)
 
 
 class Future(_futures.Future[_T]):
