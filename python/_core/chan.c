@@ -96,6 +96,7 @@ static int chan_clear(py_chan *self) {
 static void chan_dealloc(py_chan *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, chan_dealloc); /* channels in channels in channels */
     if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
     chan_clear(self);
     rm_assert(!self->c.recvq.first && !self->c.sendq.first);
@@ -103,6 +104,7 @@ static void chan_dealloc(py_chan *self) {
     Py_XDECREF(self->name);
     type->tp_free(self);
     Py_DECREF(type);
+    Py_TRASHCAN_END;
 }
 
 static PyObject *chan_repr(py_chan *self) {

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import ramet
+from helpers import run_py
 from ramet import Chan, go, gosched
 
 T = 20.0
@@ -487,6 +488,38 @@ def test_big_int_to_str():
             sys.set_int_max_str_digits(old)
 
     assert go(f).join(T) == 120_412
+
+
+CONTAINERS = {
+    "Chan": "ramet.Chan(1)",
+    "Queue": "sync.Queue()",
+    "LifoQueue": "sync.LifoQueue()",
+    "PriorityQueue": "sync.PriorityQueue()",
+    "SimpleQueue": "sync.SimpleQueue()",
+    "subclass": "Mine()",
+}
+
+
+@pytest.mark.parametrize("make", CONTAINERS.values(), ids=CONTAINERS)
+def test_containers_in_containers_go(make):
+    ended = run_py(
+        f"""
+import ramet
+from ramet import sync
+class Mine(sync.Queue): pass
+def f():
+    inner = None
+    for _ in range(100_000):
+        outer = {make}
+        (outer.send if hasattr(outer, "send") else outer.put)(inner)
+        inner = outer
+f()
+ramet.go(f).join()
+print("gone")
+""",
+        timeout=60,
+    )
+    assert ended.out == "gone\n", str(ended)
 
 
 # ---- what is fatal names the goroutine ------------------------------------------------------------------
