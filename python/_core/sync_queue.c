@@ -1,65 +1,6 @@
-/* sync_queue.c: ramet.sync's Queue, LifoQueue, PriorityQueue and SimpleQueue: the API of the queue module.
- *
- * A queue is closed or open. Closed, its items are in a ring of ours, and the GIL is its lock: nothing that is done to
- * it runs Python code. As in a channel, what is put goes straight to who has waited longest for it, and who has
- * waited longest for room has it the moment there is some. Invariants: n > 0 implies that no getter can be claimed,
- * room implies that no putter can.
- *
- * Open, it is the standard library's algorithm: a container `queue`, a `mutex` and three conditions, which users may
- * lock, look into and notify, and the methods _init, _qsize, _put and _get. A queue is opened, for good, when somebody
- * asks for one of these; it is made open where a subclass has methods of its own under these names, and where _put
- * runs Python code, as the comparisons of a PriorityQueue do. Who waits when it is opened looks again.
- *
- * A waiter's sudog: elem says where a getter wants its item, and is a putter's (a reference goes with it); ok, that it
- * was served. Woken without, it looks again. */
-#include "sync.h"
-
-typedef struct py_queue {
-    PyObject_HEAD rm_waitq getters, putters, joiners; /* first: what waits says &getters (sync_object) */
-    PyObject **items; /* ring of cap, a power of two */
-    size_t cap, head, n;
-    Py_ssize_t maxsize, unfinished;
-    bool open;
-    char is_shutdown; /* what a member of type T_BOOL is */
-    uint8_t kind, own;
-    PyObject *queue;
-    py_mutex *mutex;
-    py_cond *not_empty, *not_full, *all_done;
-    core_state *st;
-    PyObject *dict, *weakrefs;
-} py_queue;
-
-_Static_assert(offsetof(py_queue, getters) == sizeof(PyObject), "sync_object");
-
-enum { FIFO, LIFO, PRIORITY }; /* kind */
-enum { /* own: methods that a subclass has of its own */
-       OWN_INIT = 1,
-       OWN_QSIZE = 2,
-       OWN_PUT_ = 4,
-       OWN_GET_ = 8,
-       OWN_HOOKS = 15,
-       OWN_PUT = 16,
-       OWN_GET = 32,
-};
-enum { /* core_state.queue: the methods above, in their order, and what else is looked up once */
-       Q_INIT,
-       Q_QSIZE,
-       Q_PUT_,
-       Q_GET_,
-       Q_PUT,
-       Q_GET,
-       Q_APPEND,
-       Q_POPLEFT,
-       Q_POP,
-       Q_EMPTY,
-       Q_FULL,
-       Q_SHUTDOWN,
-       Q_DEQUE,
-       Q_HEAPPUSH,
-       Q_HEAPPOP,
-       Q_END
-};
-_Static_assert(Q_END == CORE_QUEUE_NAMES, "core_state.queue");
+/* sync_queue.c: ramet.sync's Queue, LifoQueue, PriorityQueue and SimpleQueue: the API of the queue module. See
+ * sync_queue.h; this file has what is done to a closed queue, and the types. */
+#include "sync_queue.h"
 
 #define KEEP 1024 /* a ring of more is given back when it is empty */
 
@@ -99,18 +40,9 @@ static int look_up_all(core_state *st) {
     return 0;
 }
 
-static PyObject *fail(core_state *st, int what) {
-    PyErr_SetNone(st->queue[what]);
-    return NULL;
-}
-
 /* ------------------------------------------------------------------ closed ---- */
 
 rm_inline bool full(const py_queue *self) { return self->maxsize > 0 && self->n >= (size_t)self->maxsize; }
-
-rm_inline bool waited_for(const py_queue *self) {
-    return self->getters.first || self->putters.first || self->joiners.first;
-}
 
 static int grow(py_queue *self) {
     size_t cap = self->cap ? self->cap * 2 : 8;
@@ -153,7 +85,7 @@ rm_inline PyObject *pop(py_queue *self) {
 }
 
 /* Empty it. What is dropped may run code that looks at the queue. */
-static void drop_items(py_queue *self) {
+void queue_drop_items(py_queue *self) {
     PyObject **items = self->items;
     size_t cap = self->cap, head = self->head, n = self->n;
     self->items = NULL;
@@ -172,7 +104,7 @@ static void admit(py_queue *self) {
     }
 }
 
-static void wake_all(rm_waitq *q, bool served) {
+void queue_wake_all(rm_waitq *q, bool served) {
     for (rm_sudog *s; (s = rm_waitq_claim(q));) {
         s->ok = served;
         rm_ready_tail(s->g->p, s->g);
@@ -190,168 +122,16 @@ static bool caller(core_state *st, bool needed, rm_g **g) {
     return *g || !needed || (*g = core_enter(st));
 }
 
-/* ------------------------------------------------------------------ open ---- */
-
-static PyObject *container(const py_queue *self) {
-    return self->kind == FIFO ? PyObject_CallNoArgs(self->st->queue[Q_DEQUE]) : PyList_New(0);
-}
-
-static int fill(py_queue *self, PyObject *to) {
-    for (size_t i = 0; i < self->n; i++) {
-        PyObject *item = self->items[(self->head + i) & (self->cap - 1)];
-        PyObject *r = PyObject_CallMethodOneArg(to, self->st->queue[Q_APPEND], item);
-        if (!r) return -1;
-        Py_DECREF(r);
-    }
-    return 0;
-}
-
-static int make_open(py_queue *self) {
-    core_state *st = self->st;
-    PyObject *queue = container(self), *mutex = PyObject_CallNoArgs((PyObject *)st->mutex_type), *cond[3] = {NULL};
-    bool ok = queue && mutex && !fill(self, queue);
-    for (int i = 0; ok && i < 3; i++) ok = (cond[i] = PyObject_CallOneArg((PyObject *)st->cond_type, mutex)) != NULL;
-    if (!ok) {
-        Py_XDECREF(queue);
-        Py_XDECREF(mutex);
-        for (int i = 0; i < 3; i++) Py_XDECREF(cond[i]);
-        return -1;
-    }
-    self->queue = queue;
-    self->mutex = (py_mutex *)mutex;
-    self->not_empty = (py_cond *)cond[0];
-    self->not_full = (py_cond *)cond[1];
-    self->all_done = (py_cond *)cond[2];
-    self->open = true;
-    wake_all(&self->getters, false);
-    wake_all(&self->putters, false);
-    wake_all(&self->joiners, false);
-    drop_items(self); /* the container has them */
-    return 0;
-}
-
-static rm_noinline int open_up(py_queue *self) {
-    if (rm_likely(self->open)) return 0;
-    if (waited_for(self) && !core_enter(self->st)) return -1;
-    if (self->open) return 0;
-    int collects = PyGC_Disable(); /* a finalizer could put something in behind our back */
-    int e = make_open(self);
-    if (collects) PyGC_Enable();
-    return e;
-}
-
-static int lock(py_queue *self) {
-    core_state *st = self->st;
-    if (rm_likely(sync_take_free(st, &self->mutex->m))) return 0;
-    rm_g *g = core_enter(st);
-    int e = g ? rm_mutex_lock(&self->mutex->m, g, RM_FOREVER) : 0;
-    if (e) core_raise(st, g, e);
-    return g && !e ? 0 : -1;
-}
-
-static void unlock(py_queue *self) { rm_mutex_unlock(&self->mutex->m); }
-
-/* What _put, _get and _qsize do unless a subclass has its own. */
-static PyObject *put_in(py_queue *self, PyObject *item) {
-    core_state *st = self->st;
-    PyObject *queue = Py_NewRef(self->queue), *args[] = {queue, item};
-    PyObject *r = self->kind == PRIORITY ? PyObject_Vectorcall(st->queue[Q_HEAPPUSH], args, 2, NULL)
-                                         : PyObject_CallMethodOneArg(queue, st->queue[Q_APPEND], item);
-    Py_DECREF(queue);
-    return r;
-}
-
-static PyObject *take_out(py_queue *self) {
-    core_state *st = self->st;
-    PyObject *queue = Py_NewRef(self->queue);
-    PyObject *r = self->kind == PRIORITY
-                      ? PyObject_CallOneArg(st->queue[Q_HEAPPOP], queue)
-                      : PyObject_CallMethodNoArgs(queue, st->queue[self->kind == FIFO ? Q_POPLEFT : Q_POP]);
-    Py_DECREF(queue);
-    return r;
-}
-
-/* The methods: a subclass's, or ours. Locked. */
-static int call_put(py_queue *self, PyObject *item) {
-    PyObject *name = self->st->queue[Q_PUT_];
-    PyObject *r = self->own & OWN_PUT_ ? PyObject_CallMethodOneArg((PyObject *)self, name, item) : put_in(self, item);
-    Py_XDECREF(r);
-    return r ? 0 : -1;
-}
-
-static PyObject *call_get(py_queue *self) {
-    return self->own & OWN_GET_ ? PyObject_CallMethodNoArgs((PyObject *)self, self->st->queue[Q_GET_]) : take_out(self);
-}
-
-static Py_ssize_t call_qsize(py_queue *self) { /* -1 with an exception */
-    if (!(self->own & OWN_QSIZE)) return PyObject_Size(self->queue);
-    PyObject *r = PyObject_CallMethodNoArgs((PyObject *)self, self->st->queue[Q_QSIZE]);
-    if (!r) return -1;
-    Py_ssize_t n = PyNumber_AsSsize_t(r, NULL);
-    Py_DECREF(r);
-    return n < 0 && !PyErr_Occurred() ? 0 : n;
-}
-
-/* Wait, locked, for an item or for room: 0, or -1 with an exception. */
-static int wait_for(py_queue *self, bool getting, int64_t deadline) {
-    core_state *st = self->st;
-    for (bool late = deadline == RAMET_POLL;;) {
-        bool ready = true;
-        if (!getting && self->is_shutdown) goto shut_down;
-        if (getting || self->maxsize > 0) {
-            Py_ssize_t n = call_qsize(self);
-            if (n < 0) return -1;
-            ready = getting ? n > 0 : n < self->maxsize || self->maxsize <= 0;
-        }
-        if (ready) return 0;
-        if (self->is_shutdown) goto shut_down;
-        if (late) {
-            fail(st, getting ? Q_EMPTY : Q_FULL);
-            return -1;
-        }
-        py_cond *cond = getting ? self->not_empty : self->not_full;
-        rm_g *g = core_enter(st);
-        int r = g ? sync_cond_wait(cond, g, deadline) : -1;
-        if (r < 0) {
-            if (g) rm_cond_notify(&cond->c, 1); /* if we have been notified, too, that is for the next */
-            return -1;
-        }
-        late = r == 0;
-    }
-shut_down:
-    fail(st, Q_SHUTDOWN);
-    return -1;
-}
-
-static PyObject *put_open(py_queue *self, PyObject *item, int64_t deadline) {
-    if (lock(self)) return NULL;
-    bool ok = !wait_for(self, false, deadline) && !call_put(self, item);
-    if (ok) {
-        self->unfinished++;
-        rm_cond_notify(&self->not_empty->c, 1);
-    }
-    unlock(self);
-    return ok ? Py_NewRef(Py_None) : NULL;
-}
-
-static PyObject *get_open(py_queue *self, int64_t deadline) {
-    if (lock(self)) return NULL;
-    PyObject *item = wait_for(self, true, deadline) ? NULL : call_get(self);
-    if (item) rm_cond_notify(&self->not_full->c, 1);
-    unlock(self);
-    return item;
-}
-
 /* ------------------------------------------------------------------ put, get ---- */
 
 static rm_noinline PyObject *put_slow(py_queue *self, PyObject *item, int64_t deadline) {
     core_state *st = self->st;
     for (rm_g *g;;) {
         if (!caller(st, self->getters.first || (deadline != RAMET_POLL && full(self)), &g)) return NULL;
-        if (self->open) return put_open(self, item, deadline);
+        if (self->open) return queue_open_put(self, item, deadline);
         int e = g ? rm_check_cancel(g) : 0;
         if (e) return core_raise(st, g, e);
-        if (self->is_shutdown) return fail(st, Q_SHUTDOWN);
+        if (self->is_shutdown) return queue_fail(st, Q_SHUTDOWN);
         rm_sudog *to = rm_waitq_claim(&self->getters);
         if (to) {
             *(PyObject **)to->elem = Py_NewRef(item);
@@ -365,12 +145,12 @@ static rm_noinline PyObject *put_slow(py_queue *self, PyObject *item, int64_t de
             push(self, Py_NewRef(item));
             Py_RETURN_NONE;
         }
-        if (deadline == RAMET_POLL) return fail(st, Q_FULL);
+        if (deadline == RAMET_POLL) return queue_fail(st, Q_FULL);
         rm_sudog s = {.elem = Py_NewRef(item)};
         e = wait_in(self, &self->putters, &s, g, RM_R_QUEUE_PUT, deadline);
         if (e == 0 && s.ok) Py_RETURN_NONE;
         Py_DECREF(item);
-        if (e == -ETIMEDOUT) return fail(st, Q_FULL);
+        if (e == -ETIMEDOUT) return queue_fail(st, Q_FULL);
         if (e) return core_raise(st, g, e);
     }
 }
@@ -388,7 +168,7 @@ static rm_noinline PyObject *get_slow(py_queue *self, int64_t deadline) {
     core_state *st = self->st;
     for (rm_g *g;;) {
         if (!caller(st, self->putters.first || (deadline != RAMET_POLL && !self->n), &g)) return NULL;
-        if (self->open) return get_open(self, deadline);
+        if (self->open) return queue_open_get(self, deadline);
         int e = g ? rm_check_cancel(g) : 0;
         if (e) return core_raise(st, g, e);
         PyObject *item = NULL;
@@ -397,12 +177,12 @@ static rm_noinline PyObject *get_slow(py_queue *self, int64_t deadline) {
             admit(self);
             return item;
         }
-        if (self->is_shutdown) return fail(st, Q_SHUTDOWN);
-        if (deadline == RAMET_POLL) return fail(st, Q_EMPTY);
+        if (self->is_shutdown) return queue_fail(st, Q_SHUTDOWN);
+        if (deadline == RAMET_POLL) return queue_fail(st, Q_EMPTY);
         rm_sudog s = {.elem = &item};
         e = wait_in(self, &self->getters, &s, g, RM_R_QUEUE_GET, deadline);
         if (e == 0 && s.ok) return item;
-        if (e == -ETIMEDOUT) return fail(st, Q_EMPTY);
+        if (e == -ETIMEDOUT) return queue_fail(st, Q_EMPTY);
         if (e) return core_raise(st, g, e);
     }
 }
@@ -478,13 +258,7 @@ static PyObject *queue_get_nowait(py_queue *self, PyObject *u) {
 /* ------------------------------------------------------------------ the others ---- */
 
 /* How many are in it; -1 with an exception. */
-static Py_ssize_t size(py_queue *self) {
-    if (!self->open) return (Py_ssize_t)self->n;
-    if (lock(self)) return -1;
-    Py_ssize_t n = call_qsize(self);
-    unlock(self);
-    return n;
-}
+rm_inline Py_ssize_t size(py_queue *self) { return self->open ? queue_open_size(self) : (Py_ssize_t)self->n; }
 
 static PyObject *queue_qsize(py_queue *self, PyObject *u) {
     (void)u;
@@ -510,25 +284,10 @@ PyDoc_STRVAR(task_done_doc,
 static PyObject *queue_task_done(py_queue *self, PyObject *u) {
     (void)u;
     if (self->joiners.first && !core_enter(self->st)) return NULL;
-    bool open = self->open;
-    if (open && lock(self)) return NULL;
-    bool ok = self->unfinished > 0;
-    if (!ok) PyErr_SetString(PyExc_ValueError, "task_done() called too many times");
-    else if (--self->unfinished == 0 && open) rm_cond_notify(&self->all_done->c, UINT32_MAX);
-    else if (self->unfinished == 0) wake_all(&self->joiners, true);
-    if (open) unlock(self);
-    return ok ? Py_NewRef(Py_None) : NULL;
-}
-
-static PyObject *join_open(py_queue *self) {
-    if (lock(self)) return NULL;
-    int r = 1;
-    while (r > 0 && self->unfinished > 0) {
-        rm_g *g = core_enter(self->st);
-        r = g ? sync_cond_wait(self->all_done, g, RM_FOREVER) : -1;
-    }
-    unlock(self);
-    return r > 0 ? Py_NewRef(Py_None) : NULL;
+    if (self->open) return queue_open_task_done(self);
+    if (self->unfinished <= 0) return queue_too_many();
+    if (--self->unfinished == 0) queue_wake_all(&self->joiners, true);
+    Py_RETURN_NONE;
 }
 
 PyDoc_STRVAR(join_doc,
@@ -538,7 +297,7 @@ static PyObject *queue_join(py_queue *self, PyObject *u) {
     core_state *st = self->st;
     for (rm_g *g;;) {
         if (!caller(st, self->unfinished > 0, &g)) return NULL;
-        if (self->open) return join_open(self);
+        if (self->open) return queue_open_join(self);
         int e = g ? rm_check_cancel(g) : 0;
         if (e) return core_raise(st, g, e);
         if (self->unfinished <= 0) Py_RETURN_NONE;
@@ -555,32 +314,12 @@ static void close_down(py_queue *self, bool immediate) {
         self->unfinished -= (Py_ssize_t)self->n;
         if (self->unfinished <= 0) {
             self->unfinished = 0;
-            wake_all(&self->joiners, true);
+            queue_wake_all(&self->joiners, true);
         }
     }
-    wake_all(&self->getters, false);
-    wake_all(&self->putters, false);
-    if (immediate) drop_items(self);
-}
-
-static int close_down_open(py_queue *self, bool immediate) {
-    Py_ssize_t n = 0;
-    if (lock(self)) return -1;
-    self->is_shutdown = true;
-    while (immediate && (n = call_qsize(self)) > 0) {
-        PyObject *item = call_get(self);
-        if (!item) {
-            n = -1;
-            break;
-        }
-        Py_DECREF(item);
-        if (self->unfinished > 0) self->unfinished--;
-    }
-    if (immediate && !self->unfinished) rm_cond_notify(&self->all_done->c, UINT32_MAX);
-    rm_cond_notify(&self->not_empty->c, UINT32_MAX);
-    rm_cond_notify(&self->not_full->c, UINT32_MAX);
-    unlock(self);
-    return n < 0 ? -1 : 0;
+    queue_wake_all(&self->getters, false);
+    queue_wake_all(&self->putters, false);
+    if (immediate) queue_drop_items(self);
 }
 
 PyDoc_STRVAR(shutdown_doc, "shutdown($self, immediate=False)\n--\n\nFrom now on put raises ShutDown, and get does once "
@@ -591,46 +330,10 @@ static PyObject *queue_shutdown(py_queue *self, PyObject *const *args, Py_ssize_
     PyObject *o = NULL;
     if (core_args("shutdown", args, nargs, kwnames, names, 0, 1, &o)) return NULL;
     int immediate = o ? PyObject_IsTrue(o) : 0;
-    if (immediate < 0 || (waited_for(self) && !core_enter(self->st))) return NULL;
+    if (immediate < 0 || (queue_waited_for(self) && !core_enter(self->st))) return NULL;
     if (!self->open) close_down(self, immediate);
-    else if (close_down_open(self, immediate)) return NULL;
+    else if (queue_open_shutdown(self, immediate)) return NULL;
     Py_RETURN_NONE;
-}
-
-/* ------------------------------------------------------------------ the inside ---- */
-
-static PyObject *queue_init_(py_queue *self, PyObject *maxsize) {
-    (void)maxsize;
-    if (open_up(self)) return NULL;
-    PyObject *empty = container(self);
-    if (!empty) return NULL;
-    Py_SETREF(self->queue, empty);
-    Py_RETURN_NONE;
-}
-static PyObject *queue_qsize_(py_queue *self, PyObject *u) {
-    (void)u;
-    Py_ssize_t n = open_up(self) ? -1 : PyObject_Size(self->queue);
-    return n < 0 ? NULL : PyLong_FromSsize_t(n);
-}
-static PyObject *queue_put_(py_queue *self, PyObject *item) { return open_up(self) ? NULL : put_in(self, item); }
-static PyObject *queue_get_(py_queue *self, PyObject *u) {
-    (void)u;
-    return open_up(self) ? NULL : take_out(self);
-}
-
-static PyObject *inside_get(py_queue *self, void *offset) {
-    return open_up(self) ? NULL : Py_NewRef(*(PyObject **)((char *)self + (uintptr_t)offset));
-}
-
-static int queue_set(py_queue *self, PyObject *o, void *u) {
-    (void)u;
-    if (!o) {
-        PyErr_SetString(PyExc_AttributeError, "queue cannot be deleted");
-        return -1;
-    }
-    if (open_up(self)) return -1;
-    Py_SETREF(self->queue, Py_NewRef(o));
-    return 0;
 }
 
 static int maxsize_of(PyObject *o, Py_ssize_t *n) {
@@ -650,7 +353,7 @@ static PyObject *maxsize_get(py_queue *self, void *u) {
 static int maxsize_set(py_queue *self, PyObject *o, void *u) {
     (void)u;
     Py_ssize_t n;
-    if (maxsize_of(o, &n) || (waited_for(self) && !core_enter(self->st))) return -1;
+    if (maxsize_of(o, &n) || (queue_waited_for(self) && !core_enter(self->st))) return -1;
     self->maxsize = n;
     if (self->open) rm_cond_notify(&self->not_full->c, UINT32_MAX);
     else admit(self);
@@ -683,7 +386,7 @@ static PyObject *queue_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     SYNC_NEW(st, type, py_queue);
     self->kind = kind;
     self->own = own;
-    if ((kind == PRIORITY || own & OWN_HOOKS) && open_up(self)) Py_CLEAR(self);
+    if ((kind == PRIORITY || own & OWN_HOOKS) && queue_open_up(self)) Py_CLEAR(self);
     return (PyObject *)self;
 }
 
@@ -693,12 +396,12 @@ static int queue_init(py_queue *self, PyObject *args, PyObject *kwargs) {
     Py_ssize_t n = 0;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:Queue", names, &maxsize)) return -1;
     if (maxsize && maxsize_of(maxsize, &n)) return -1;
-    if (waited_for(self) && !core_enter(self->st)) return -1; /* not the first time */
+    if (queue_waited_for(self) && !core_enter(self->st)) return -1; /* not the first time */
     self->maxsize = n;
     self->unfinished = 0;
     self->is_shutdown = false;
     if (!self->open) {
-        drop_items(self);
+        queue_drop_items(self);
         admit(self);
         return 0;
     }
@@ -735,7 +438,7 @@ static int queue_traverse(py_queue *self, visitproc visit, void *arg) {
 
 static int
 queue_clear(py_queue *self) { /* mutex and conditions stay: an open queue has them; and they refer to nothing */
-    drop_items(self);
+    queue_drop_items(self);
     if (self->queue) Py_SETREF(self->queue, Py_NewRef(Py_None));
     Py_CLEAR(self->dict);
     return 0;
@@ -744,6 +447,7 @@ queue_clear(py_queue *self) { /* mutex and conditions stay: an open queue has th
 static void queue_dealloc(py_queue *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, queue_dealloc); /* queues of queues of queues */
     if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
     queue_clear(self);
     Py_CLEAR(self->queue);
@@ -753,6 +457,7 @@ static void queue_dealloc(py_queue *self) {
     Py_CLEAR(self->all_done);
     type->tp_free(self);
     Py_DECREF(type);
+    Py_TRASHCAN_END;
 }
 
 /* ------------------------------------------------------------------ tables ---- */
@@ -782,10 +487,10 @@ static PyMethodDef queue_methods[] = {
 };
 static PyMethodDef simple_methods[] = {COMMON_METHODS, {NULL, NULL, 0, NULL}};
 
-#define INSIDE(name, field, set, doc) {name, (getter)inside_get, set, doc, (void *)offsetof(py_queue, field)}
+#define INSIDE(name, field, set, doc) {name, (getter)queue_inside, set, doc, (void *)offsetof(py_queue, field)}
 static PyGetSetDef queue_getset[] = {
     {"maxsize", (getter)maxsize_get, (setter)maxsize_set, "How many it takes; 0 or less: any number.", NULL},
-    INSIDE("queue", queue, (setter)queue_set, "The container of its items. Slower from then on."),
+    INSIDE("queue", queue, (setter)queue_set_container, "The container of its items. Slower from then on."),
     INSIDE("mutex", mutex, NULL, "The lock of an open queue."),
     INSIDE("not_empty", not_empty, NULL, "The condition of those that get."),
     INSIDE("not_full", not_full, NULL, "The condition of those that put."),
