@@ -115,11 +115,11 @@ static int wait_in(py_queue *self, rm_waitq *q, rm_sudog *s, rm_g *g, rm_reason 
     return rm_wait_in(q, s, false, g, reason, &self->getters, deadline, NULL); /* the GIL is the lock */
 }
 
-/* The caller, if one is needed: to wait, to wake, or because something may be pending. False with an exception. To
- * start the runtime may run anything: look only afterwards. */
-static bool caller(core_state *st, bool needed, rm_g **g) {
-    *g = sync_peek(st);
-    return *g || !needed || (*g = core_enter(st));
+/* The caller, or NULL if there is no runtime and none is needed, to wait here or to wake somebody. False with an
+ * exception. To start the runtime may run anything: look only afterwards. */
+static bool caller(const py_queue *self, bool needed, rm_g **g) {
+    *g = sync_peek(self->st);
+    return *g || !needed || self->open || (*g = core_enter(self->st));
 }
 
 /* ------------------------------------------------------------------ put, get ---- */
@@ -127,7 +127,7 @@ static bool caller(core_state *st, bool needed, rm_g **g) {
 static rm_noinline PyObject *put_slow(py_queue *self, PyObject *item, int64_t deadline) {
     core_state *st = self->st;
     for (rm_g *g;;) {
-        if (!caller(st, self->getters.first || (deadline != RAMET_POLL && full(self)), &g)) return NULL;
+        if (!caller(self, self->getters.first || (deadline != RAMET_POLL && full(self)), &g)) return NULL;
         if (self->open) return queue_open_put(self, item, deadline);
         int e = g ? rm_check_cancel(g) : 0;
         if (e) return core_raise(st, g, e);
@@ -167,7 +167,7 @@ rm_inline PyObject *put(py_queue *self, PyObject *item, int64_t deadline) {
 static rm_noinline PyObject *get_slow(py_queue *self, int64_t deadline) {
     core_state *st = self->st;
     for (rm_g *g;;) {
-        if (!caller(st, self->putters.first || (deadline != RAMET_POLL && !self->n), &g)) return NULL;
+        if (!caller(self, self->putters.first || (deadline != RAMET_POLL && !self->n), &g)) return NULL;
         if (self->open) return queue_open_get(self, deadline);
         int e = g ? rm_check_cancel(g) : 0;
         if (e) return core_raise(st, g, e);
@@ -296,7 +296,7 @@ static PyObject *queue_join(py_queue *self, PyObject *u) {
     (void)u;
     core_state *st = self->st;
     for (rm_g *g;;) {
-        if (!caller(st, self->unfinished > 0, &g)) return NULL;
+        if (!caller(self, self->unfinished > 0, &g)) return NULL;
         if (self->open) return queue_open_join(self);
         int e = g ? rm_check_cancel(g) : 0;
         if (e) return core_raise(st, g, e);

@@ -489,57 +489,7 @@ def test_pending_cancellation_is_raised_even_if_it_could_go_on(make):
     go(waiter).join(T)
 
 
-# ---- queues, futures ----------------------------------------------------------------------------------
-
-
-def test_queue_producers_consumers_and_join():
-    q, out = sync.Queue(4), []
-
-    def produce(k):
-        for i in range(50):
-            q.put((k, i))
-
-    def consume():
-        while True:
-            try:
-                item = q.get()
-            except sync.ShutDown:
-                return
-            out.append(item)
-            q.task_done()
-
-    gs = [go(produce, k) for k in range(4)]
-    cs = [go(consume) for _ in range(3)]
-    for g in gs:
-        g.join(T)
-    q.join()
-    assert sorted(out) == [(k, i) for k in range(4) for i in range(50)]
-    assert [i for k, i in out if k == 2] == list(range(50))
-    parked(*cs)
-    q.shutdown()
-    for c in cs:
-        c.join(T)
-    with pytest.raises(sync.ShutDown):
-        q.put(1)
-
-
-def test_queue_shutdown_while_putting_and_draining():
-    q = sync.Queue(1)
-    q.put(1)
-    g = go(q.put, 2)
-    parked(g)
-    q.shutdown()
-    assert isinstance(g.exception(T), sync.ShutDown)
-    assert q.get() == 1
-    with pytest.raises(sync.ShutDown):
-        q.get()
-    p = sync.PriorityQueue()
-    for i in (3, 1, 2):
-        p.put(i)
-    p.shutdown(immediate=True)
-    with pytest.raises(sync.ShutDown):
-        p.get()
-    p.join()
+# ---- futures, and what all have -----------------------------------------------------------------------
 
 
 def test_future_in_goroutine_select_and_concurrent_futures():
@@ -593,6 +543,9 @@ def test_atomic_long():
         sync.BoundedSemaphore,
         sync.Event,
         sync.WaitGroup,
+        sync.Queue,
+        sync.PriorityQueue,
+        sync.SimpleQueue,
         AtomicLong,
     ],
 )
@@ -612,6 +565,18 @@ def test_subclasses():
             extra = 1
 
         assert Mine().extra == 1
+
+
+@pytest.mark.parametrize("base", [sync.RLock, sync.RWMutex, sync.Event, sync.WaitGroup, sync.SimpleQueue])
+def test_arguments_are_for_the_init_of_a_subclass(base):
+    class Mine(base):
+        def __init__(self, x, *, y):
+            self.xy = x, y
+
+    assert Mine(1, y=2).xy == (1, 2)
+    for bad in (lambda: base(1), lambda: base(x=1)):
+        with pytest.raises(TypeError, match="takes no arguments"):
+            bad()
 
 
 def test_waiting_states_are_named():
