@@ -238,6 +238,26 @@ RAMET_API int ramet_timer_start(ramet_timer *t, int64_t when, int64_t period);
 /* Stop: fn will not be called again. 1 if it was pending, else 0. */
 RAMET_API int ramet_timer_stop(ramet_timer *t);
 
+/* A ticker delivers the time, an int64_t of ramet_now's, on its channel every `period`. The channel has
+ * room for one: a tick that finds it taken is dropped, and a late receiver gets the one that is there. */
+typedef struct ramet_ticker ramet_ticker;
+
+/* New; the first tick comes after one period. Goroutines only; NULL when out of memory and for a period
+ * of zero or less. */
+RAMET_API ramet_ticker *ramet_ticker_new(int64_t period);
+/* The channel to receive from, by any thread. It is freed with the ticker. Any thread. */
+RAMET_API ramet_chan *ramet_ticker_chan(ramet_ticker *t);
+/* Stop: no more ticks, and none of before is received any more; the channel is not closed. Goroutines
+ * only; does not park. 1 if it was ticking, else 0; -EPERM. */
+RAMET_API int ramet_ticker_stop(ramet_ticker *t);
+/* Tick every `period` from now on, also if it was stopped; no tick of before is received any more.
+ * Goroutines only; does not park. 1 if it was ticking, else 0; -EINVAL for a period of zero or less,
+ * which changes nothing; -ENOMEM, -EPERM. */
+RAMET_API int ramet_ticker_reset(ramet_ticker *t, int64_t period);
+/* Stop it and free it. Goroutines only, or once ramet_run has returned. -EBUSY if somebody waits for a
+ * tick, and -EPERM in another thread: then it is left alone. */
+RAMET_API int ramet_ticker_free(ramet_ticker *t);
+
 /* ---------------------------------------------------------------- locks ---- */
 
 /* All of these: memory that is all zero is a fresh one; it stays where it is and is the caller's

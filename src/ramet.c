@@ -371,6 +371,70 @@ void ramet_timer_free(ramet_timer *t) {
     free(t);
 }
 
+struct ramet_ticker {
+    ramet_chan chan; /* its buffer is `tick` */
+    rm_timer t;
+    int64_t tick;
+};
+
+static void ticker_fired(rm_timer *t) {
+    ramet_ticker *ticker = rm_container_of(t, ramet_ticker, t);
+    int64_t now = rm_now();
+    rm_chan_send(&ticker->chan.c, ticker->chan.c.rt->p.g0, &now, RAMET_POLL); /* -EAGAIN: this one is dropped */
+}
+
+static int ticker_start(ramet_ticker *t, rm_p *p, int64_t period) {
+    return rm_timer_start(&p->timers, &t->t, rm_load(&p->now), rm_after(period), period);
+}
+
+/* Whether it was ticking. */
+static bool ticker_halt(ramet_ticker *t, rm_p *p) {
+    rm_chan *c = &t->chan.c;
+    rm_g *sender;
+    bool was = rm_timer_stop(&p->timers, &t->t);
+    rm_lock_take(&c->lock);
+    rm_chan_take(c, NULL, sizeof t->tick, &sender);
+    rm_lock_drop(&c->lock);
+    if (sender) rm_ready(sender); /* a user's */
+    return was;
+}
+
+ramet_ticker *ramet_ticker_new(int64_t period) {
+    rm_g *g = rm_g_self();
+    ramet_ticker *t = g && g->p && period > 0 ? rm_malloc(sizeof *t) : NULL;
+    if (!t) return NULL;
+    rm_chan_init(&t->chan.c, g->p->rt, sizeof t->tick, 1, &t->tick);
+    rm_timer_init(&t->t, ticker_fired);
+    if (ticker_start(t, g->p, period) == 0) return t;
+    free(t);
+    return NULL;
+}
+
+ramet_chan *ramet_ticker_chan(ramet_ticker *t) { return t ? &t->chan : NULL; }
+
+int ramet_ticker_stop(ramet_ticker *t) {
+    rm_g *g = rm_g_self();
+    return g && g->p ? ticker_halt(t, g->p) : -EPERM;
+}
+
+int ramet_ticker_reset(ramet_ticker *t, int64_t period) {
+    rm_g *g = rm_g_self();
+    if (!g || !g->p) return -EPERM;
+    if (period <= 0) return -EINVAL;
+    int was = ticker_halt(t, g->p), e = ticker_start(t, g->p, period);
+    return e ? e : was;
+}
+
+int ramet_ticker_free(ramet_ticker *t) {
+    rm_g *g = rm_g_self();
+    if (!t) return 0;
+    if ((!g || !g->p) && rm_load_acq(&the_rt)) return -EPERM;
+    if (t->chan.c.recvq.first || t->chan.c.sendq.first) return -EBUSY;
+    if (g && g->p) ticker_halt(t, g->p);
+    free(t);
+    return 0;
+}
+
 /* ------------------------------------------------------------------ the rest ---- */
 
 int ramet_blocking(void *(*fn)(void *), void *arg, void **result) {

@@ -141,6 +141,10 @@ static void timers(void) {
     while (fired < started && ramet_now() < until) ramet_sleep(RAMET_MILLISECOND);
     CHECK_EQ(fired, started);
     for (int i = 0; i < 100; i++) ramet_timer_free(t[i]);
+    ramet_ticker *ticker = ramet_ticker_new(RAMET_MILLISECOND);
+    if (!ticker) errors++;
+    else failed(ramet_ticker_reset(ticker, RAMET_SECOND));
+    CHECK_EQ(ramet_ticker_free(ticker), 0);
 }
 
 static void scopes(void) {

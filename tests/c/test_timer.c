@@ -1,5 +1,9 @@
 /* test_timer.c: timers, and the heap they stand in. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include <errno.h>
+#include <pthread.h>
 
 #include "base/heap.h"
 #include "check.h"
@@ -245,6 +249,120 @@ static void many_sleepers(void) {
     CHECK_EQ(pending(), 0);
 }
 
+/* ------------------------------------------------------------------ tickers ---- */
+
+#define SOON ramet_deadline(10 * RAMET_SECOND)
+
+static ramet_ticker *tick_every(int64_t period) {
+    ramet_ticker *t = ramet_ticker_new(period);
+    CHECK(t);
+    return t;
+}
+
+static void ticks_with_the_time(void) {
+    int64_t began = ramet_now(), last = began, at;
+    ramet_ticker *t = tick_every(RAMET_MILLISECOND);
+    for (int i = 0; i < 5; i++) {
+        CHECK_EQ(ramet_chan_recv(ramet_ticker_chan(t), &at, SOON), 0);
+        CHECK(at > last && at <= ramet_now());
+        last = at;
+    }
+    CHECK(last >= began + 5 * RAMET_MILLISECOND); /* keeps the phase: the fifth is not before its time */
+    CHECK_EQ(pending(), 1);
+    CHECK_EQ(ramet_ticker_free(t), 0);
+    CHECK_EQ(pending(), 0);
+}
+
+static void a_late_receiver_gets_one_tick(void) {
+    ramet_ticker *t = tick_every(RAMET_MILLISECOND);
+    ramet_chan *c = ramet_ticker_chan(t);
+    CHECK_EQ(ramet_chan_cap(c), 1);
+    for (int i = 0; i < 10000 && !ramet_chan_len(c); i++) sleep_ms(1);
+    int64_t at, now = ramet_now();
+    sleep_ms(10);
+    CHECK_EQ(ramet_chan_len(c), 1);
+    CHECK_EQ(ramet_chan_recv(c, &at, RAMET_POLL), 0);
+    CHECK(at <= now); /* the first one: the later ones found no room */
+    CHECK_EQ(ramet_chan_recv(c, &at, RAMET_POLL), -EAGAIN);
+    CHECK_EQ(ramet_ticker_free(t), 0);
+}
+
+static void nothing_of_before_is_received(void) {
+    ramet_ticker *t = tick_every(RAMET_MILLISECOND);
+    ramet_chan *c = ramet_ticker_chan(t);
+    int64_t at;
+    for (int i = 0; i < 10000 && !ramet_chan_len(c); i++) sleep_ms(1);
+    CHECK_EQ(ramet_chan_len(c), 1);
+    CHECK_EQ(ramet_ticker_stop(t), 1);
+    CHECK_EQ(ramet_ticker_stop(t), 0);
+    CHECK_EQ(pending(), 0);
+    sleep_ms(3);
+    CHECK_EQ(ramet_chan_recv(c, &at, RAMET_POLL), -EAGAIN);
+    CHECK(!ramet_chan_closed(c));
+    CHECK_EQ(ramet_ticker_reset(t, 0), -EINVAL);
+    CHECK_EQ(ramet_ticker_reset(t, -1), -EINVAL);
+    CHECK_EQ(ramet_ticker_reset(t, RAMET_MILLISECOND), 0);
+    CHECK_EQ(ramet_chan_recv(c, &at, SOON), 0);
+    for (int i = 0; i < 10000 && !ramet_chan_len(c); i++) sleep_ms(1);
+    CHECK_EQ(ramet_ticker_reset(t, 1000 * RAMET_SECOND), 1);
+    CHECK_EQ(ramet_chan_recv(c, &at, ramet_deadline(5 * RAMET_MILLISECOND)), -ETIMEDOUT);
+    CHECK_EQ(ramet_ticker_free(t), 0);
+    CHECK_EQ(ramet_ticker_free(NULL), 0);
+    CHECK(!ramet_ticker_new(0) && !ramet_ticker_new(INT64_MIN) && !ramet_ticker_chan(NULL));
+}
+
+static void wait_for_tick(void *c) { CHECK_EQ(ramet_chan_recv(c, NULL, RAMET_FOREVER), -ECANCELED); }
+
+static void in_select_and_while_somebody_waits(void) {
+    ramet_ticker *fast = tick_every(RAMET_MILLISECOND), *slow = tick_every(1000 * RAMET_SECOND);
+    int64_t at = 0;
+    ramet_case cases[] = {{ramet_ticker_chan(slow), NULL, RAMET_RECV, false},
+                          {ramet_ticker_chan(fast), &at, RAMET_RECV, false}};
+    for (int i = 0; i < 3; i++) CHECK_EQ(ramet_select(cases, 2, SOON), 1);
+    CHECK(at && cases[1].ok);
+    ramet_goroutine g = check_go(wait_for_tick, ramet_ticker_chan(slow));
+    CHECK_EQ(ramet_yield(), 0);
+    CHECK_EQ(ramet_ticker_free(slow), -EBUSY);
+    CHECK_EQ(ramet_ticker_reset(slow, 2000 * RAMET_SECOND), 1); /* left alone: it still ticks */
+    CHECK_EQ(ramet_cancel(g), 0);
+    CHECK_EQ(ramet_join(g, SOON), 0);
+    CHECK_EQ(ramet_ticker_free(slow), 0);
+    CHECK_EQ(ramet_ticker_free(fast), 0);
+}
+
+static ramet_ticker *shared;
+static void *in_another_thread(void *arg) {
+    int64_t at;
+    (void)arg;
+    for (int i = 0; i < 3; i++) CHECK_EQ(ramet_chan_recv(ramet_ticker_chan(shared), &at, SOON), 0);
+    CHECK(!ramet_ticker_new(RAMET_SECOND));
+    CHECK_EQ(ramet_ticker_stop(shared), -EPERM);
+    CHECK_EQ(ramet_ticker_reset(shared, RAMET_SECOND), -EPERM);
+    CHECK_EQ(ramet_ticker_free(shared), -EPERM);
+    return NULL;
+}
+
+static void received_by_another_thread(void) {
+    pthread_t thread;
+    shared = tick_every(RAMET_MILLISECOND);
+    CHECK_EQ(pthread_create(&thread, NULL, in_another_thread, NULL), 0);
+    while (pthread_tryjoin_np(thread, NULL)) sleep_ms(1);
+    CHECK_EQ(ramet_ticker_free(shared), 0);
+}
+
+static int leaves_a_ticker(void *arg) {
+    *(ramet_ticker **)arg = tick_every(RAMET_MILLISECOND);
+    return 0;
+}
+
+static void outlives_its_runtime(void) {
+    ramet_ticker *t;
+    CHECK_EQ(ramet_run(leaves_a_ticker, &t, NULL), 0);
+    CHECK_EQ(ramet_ticker_stop(t), -EPERM);
+    CHECK_EQ(ramet_ticker_free(t), 0);
+    CHECK(!ramet_ticker_new(RAMET_SECOND));
+}
+
 static void outside_a_runtime(void) {
     ramet_timer *t = ramet_timer_new(note, NULL);
     if (!t) return;
@@ -318,6 +436,12 @@ static const check_test tests[] = {
     IN_RUNTIME(a_callback_may_start_goroutines),
     IN_RUNTIME(a_hundred_thousand),
     IN_RUNTIME(many_sleepers),
+    IN_RUNTIME(ticks_with_the_time),
+    IN_RUNTIME(a_late_receiver_gets_one_tick),
+    IN_RUNTIME(nothing_of_before_is_received),
+    IN_RUNTIME(in_select_and_while_somebody_waits),
+    IN_RUNTIME(received_by_another_thread),
+    PLAIN(outlives_its_runtime),
     PLAIN(outside_a_runtime),
     PLAIN(heap_against_sorted_array),
     {0},
