@@ -29,7 +29,8 @@
  * Parking. "May park" says that the calling goroutine may be suspended and others run. Each such
  *   call is a cancellation point: it returns -ECANCELED if the goroutine has been cancelled, or is
  *   in a scope that has been; when that is so on entry nothing is consumed, and a wait that has
- *   completed keeps its result.
+ *   completed keeps its result. An operation on a channel, a lock or another type of this kind that
+ *   has RAMET_POLL for a deadline is none: it does not wait, and tidying up may need it.
  * Threads. "Any thread" functions may be called by goroutines and, while ramet_run is running, by
  *   other OS threads, which then block as threads. "Goroutines only" functions return -EPERM
  *   elsewhere.

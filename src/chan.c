@@ -39,7 +39,7 @@ int rm_chan_wait(rm_chan *c, rm_g *g, void *elem, bool sending, int64_t deadline
 }
 
 static rm_noinline int nil_chan(rm_g *g, int64_t deadline) {
-    int e = rm_check_cancel(g);
+    int e = rm_check_cancel_before(g, deadline);
     if (e) return e;
     if (deadline == RAMET_POLL) return -EAGAIN;
     rm_wait_open(g);
@@ -48,13 +48,13 @@ static rm_noinline int nil_chan(rm_g *g, int64_t deadline) {
 
 rm_inline int chan_send(rm_chan *c, rm_g *g, const void *elem, size_t size, int64_t deadline) {
     if (rm_unlikely(!c)) return nil_chan(g, deadline);
-    int e = rm_chan_try_send(c, g, elem, size);
+    int e = rm_chan_try_send(c, g, elem, size, deadline);
     return rm_likely(e != -EAGAIN) ? e : rm_chan_wait(c, g, (void *)elem, true, deadline);
 }
 
 rm_inline int chan_recv(rm_chan *c, rm_g *g, void *elem, size_t size, int64_t deadline) {
     if (rm_unlikely(!c)) return nil_chan(g, deadline);
-    int e = rm_chan_try_recv(c, g, elem, size);
+    int e = rm_chan_try_recv(c, g, elem, size, deadline);
     if (e == -EAGAIN) e = rm_chan_wait(c, g, elem, false, deadline);
     if (rm_unlikely(e == -EPIPE) && elem) memset(elem, 0, size);
     return e;

@@ -76,12 +76,12 @@ rm_inline bool rm_chan_take(rm_chan *c, void *elem, size_t size, rm_g **wake) {
     return true;
 }
 
-/* ---- the two halves of an operation: try, and if that says -EAGAIN, wait. The lock is held between them. Inline, so
+/* ---- the two halves of an operation: try (deadline: of the whole), and if that says -EAGAIN, wait. The lock is held between them. Inline, so
  * that what need not wait is one function, and what waits leaves one frame, the same for both directions: two
  * goroutines that talk then return to the same addresses, which the processor predicts. ---- */
 
-rm_inline int rm_chan_try_send(rm_chan *c, rm_g *g, const void *elem, size_t size) {
-    int e = rm_check_cancel(g);
+rm_inline int rm_chan_try_send(rm_chan *c, rm_g *g, const void *elem, size_t size, int64_t deadline) {
+    int e = rm_check_cancel_before(g, deadline);
     if (rm_unlikely(e)) return e;
     rm_lock_take(&c->lock);
     if (rm_unlikely(c->closed)) {
@@ -95,8 +95,8 @@ rm_inline int rm_chan_try_send(rm_chan *c, rm_g *g, const void *elem, size_t siz
     return 0;
 }
 
-rm_inline int rm_chan_try_recv(rm_chan *c, rm_g *g, void *elem, size_t size) {
-    int e = rm_check_cancel(g);
+rm_inline int rm_chan_try_recv(rm_chan *c, rm_g *g, void *elem, size_t size, int64_t deadline) {
+    int e = rm_check_cancel_before(g, deadline);
     if (rm_unlikely(e)) return e;
     rm_lock_take(&c->lock);
     rm_g *woken;

@@ -155,6 +155,10 @@ rm_inline void rm_g_end(rm_g *g) {
 /* Called at the head of everything that may park: -ECANCELED, consuming a cancel(); -EINTR; or 0. */
 int rm_g_cancelled(rm_g *g);
 rm_inline int rm_check_cancel(rm_g *g) { return rm_unlikely(g->cancel) ? rm_g_cancelled(g) : 0; }
+/* The same where RAMET_POLL means not to wait: that is no cancellation point. */
+rm_inline int rm_check_cancel_before(rm_g *g, int64_t deadline) {
+    return rm_unlikely(g->cancel) && deadline != RAMET_POLL ? rm_g_cancelled(g) : 0;
+}
 
 rm_inline void rm_waitq_push(rm_waitq *q, rm_sudog *s) {
     s->next = NULL;

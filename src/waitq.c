@@ -127,7 +127,7 @@ static int rw_wait(rm_rwmutex *m, rm_g *g, uint32_t how, int64_t deadline) {
 }
 
 int rm_rwmutex_lock(rm_rwmutex *m, rm_g *g, int64_t deadline) {
-    int e = rm_check_cancel(g);
+    int e = rm_check_cancel_before(g, deadline);
     if (e) return e;
     rm_lock_take(&m->lock);
     if (m->writer || m->readers || m->q.first) return rw_wait(m, g, WRITER, deadline);
@@ -137,7 +137,7 @@ int rm_rwmutex_lock(rm_rwmutex *m, rm_g *g, int64_t deadline) {
 }
 
 int rm_rwmutex_rlock(rm_rwmutex *m, rm_g *g, int64_t deadline) {
-    int e = rm_check_cancel(g);
+    int e = rm_check_cancel_before(g, deadline);
     if (e) return e;
     rm_lock_take(&m->lock);
     if (m->writer || m->q.first) return rw_wait(m, g, READER, deadline);
@@ -190,7 +190,7 @@ bool rm_cond_drop(rm_cond *c, rm_sudog *s) {
 
 int rm_cond_wait(rm_cond *c, rm_sudog *s, int64_t deadline) {
     rm_g *g = s->g;
-    int e = rm_check_cancel(g);
+    int e = rm_check_cancel_before(g, deadline);
     if (e || deadline == RAMET_POLL) return rm_cond_drop(c, s) ? 0 : e ? e : -EAGAIN;
     rm_lock_take(&c->lock);
     if (s->ok) {
@@ -259,7 +259,7 @@ static void claim_all(rm_waitq *q, woken *w) {
 }
 
 int rm_event_wait(rm_event *v, rm_g *g, int64_t deadline) {
-    int e = rm_check_cancel(g);
+    int e = rm_check_cancel_before(g, deadline);
     if (e) return e;
     rm_lock_take(&v->lock);
     if (!v->set) {
@@ -303,7 +303,7 @@ int rm_waitgroup_add(rm_waitgroup *g, int64_t n) {
 }
 
 int rm_waitgroup_wait(rm_waitgroup *wg, rm_g *g, int64_t deadline) {
-    int e = rm_check_cancel(g);
+    int e = rm_check_cancel_before(g, deadline);
     if (e) return e;
     rm_lock_take(&wg->lock);
     if (wg->n) {

@@ -26,7 +26,7 @@ int rm_mutex_wait(rm_mutex *m, rm_g *g, int64_t deadline);
 void rm_mutex_pass(rm_mutex *m);
 
 rm_inline int rm_mutex_lock(rm_mutex *m, rm_g *g, int64_t deadline) {
-    int e = rm_check_cancel(g);
+    int e = rm_check_cancel_before(g, deadline);
     if (rm_unlikely(e)) return e;
     rm_lock_take(&m->lock);
     if (rm_unlikely(m->held)) return rm_mutex_wait(m, g, deadline);
@@ -97,7 +97,7 @@ typedef struct rm_sem {
 int rm_sem_wait(rm_sem *s, rm_g *g, int64_t deadline);
 
 rm_inline int rm_sem_acquire(rm_sem *s, rm_g *g, int64_t deadline) {
-    int e = rm_check_cancel(g);
+    int e = rm_check_cancel_before(g, deadline);
     if (rm_unlikely(e)) return e;
     rm_lock_take(&s->lock);
     if (rm_unlikely(s->n <= 0)) return rm_sem_wait(s, g, deadline);

@@ -149,7 +149,7 @@ rm_inline PyObject *send(py_chan *self, PyObject *v, int64_t deadline) {
     if (rm_unlikely(!g)) return NULL;
     Py_INCREF(v);
     uintptr_t word = (uintptr_t)v;
-    int e = rm_chan_try_send(&self->c, g, &word, sizeof word);
+    int e = rm_chan_try_send(&self->c, g, &word, sizeof word, deadline);
     if (e == -EAGAIN) return wait(self, g, v, deadline);
     if (rm_unlikely(e)) return unsent(self, g, v, e);
     Py_RETURN_NONE;
@@ -176,7 +176,7 @@ rm_inline PyObject *recv(py_chan *self, int64_t deadline) {
     rm_g *g = core_enter(st);
     if (rm_unlikely(!g)) return NULL;
     uintptr_t word;
-    int e = rm_chan_try_recv(&self->c, g, &word, sizeof word);
+    int e = rm_chan_try_recv(&self->c, g, &word, sizeof word, deadline);
     if (rm_likely(e == 0)) return chan_unwrap(st, (PyObject *)word);
     if (rm_likely(e == -EAGAIN)) return wait(self, g, NULL, deadline);
     return core_raise(st, g, e);

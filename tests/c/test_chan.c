@@ -377,7 +377,10 @@ static void cancelled_on_entry(void *arg) {
     CHECK_EQ(entry_value, 99);
     entry_second = ramet_chan_recv(entry_c, &entry_value, RAMET_FOREVER);
     CHECK_EQ(ramet_cancel(ramet_self()), 0);
-    CHECK_EQ(ramet_chan_send(entry_c, &entry_value, RAMET_POLL), -ECANCELED);
+    CHECK_EQ(ramet_chan_send(entry_c, &entry_value, RAMET_POLL), 0); /* no cancellation point */
+    CHECK_EQ(ramet_chan_recv(entry_c, &entry_value, RAMET_POLL), 0);
+    CHECK_EQ(ramet_chan_recv(entry_c, &entry_value, RAMET_POLL), -EAGAIN);
+    CHECK_EQ(ramet_chan_send(entry_c, &entry_value, RAMET_FOREVER), -ECANCELED);
 }
 
 static void cancel_on_entry_consumes_nothing(void) {

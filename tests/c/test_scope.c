@@ -65,7 +65,8 @@ static void every_wait(void) {
     CHECK_EQ(ramet_scope_cancel(&s), 0);
     CHECK_EQ(ramet_scope_cancel(&s), 0);
     CHECK_EQ(ramet_chan_recv(c, &v, RAMET_FOREVER), -ECANCELED); /* nothing is consumed */
-    CHECK_EQ(ramet_chan_send(c, &v, RAMET_POLL), -ECANCELED);
+    CHECK_EQ(ramet_chan_send(c, &v, RAMET_FOREVER), -ECANCELED);
+    CHECK_EQ(ramet_chan_send(c, &v, RAMET_POLL), -EAGAIN); /* no cancellation point */
     CHECK_EQ(ramet_select(k, 1, RAMET_FOREVER), -ECANCELED);
     CHECK_EQ(ramet_join(ramet_self(), RAMET_FOREVER), -ECANCELED);
     CHECK_EQ(ramet_blocking((void *(*)(void *))abort, NULL, NULL), -ECANCELED);

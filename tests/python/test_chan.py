@@ -711,3 +711,21 @@ def test_a_parked_sender_keeps_its_value():
     assert c.recv(T) is w()
     g.join(T)
     assert w() is None
+
+
+def test_what_cannot_block_is_no_cancellation_point():
+    c, m, s = Chan(1), ramet.sync.Mutex(), ramet.sync.Semaphore(1)
+
+    def work():
+        ramet.current().cancel()
+        assert c.try_send(1) and not c.try_send(2)
+        assert c.try_recv() == (1, True)
+        with pytest.raises(ramet.WouldBlock):
+            c.try_recv()
+        assert m.try_lock() and not m.try_lock()
+        assert s.acquire(False) and not s.acquire(False)
+        with pytest.raises(ramet.Cancelled):
+            c.recv()
+        return True
+
+    assert go(work).join(T)
