@@ -463,7 +463,8 @@ static PyObject *goroutine_stack(py_goroutine *self, PyObject *u) {
 
 static PyMethodDef goroutine_methods[] = {
     {"join", (PyCFunction)(void (*)(void))goroutine_join, METH_FASTCALL | METH_KEYWORDS, join_doc},
-    {"result", (PyCFunction)(void (*)(void))goroutine_join, METH_FASTCALL | METH_KEYWORDS, join_doc},
+    {"result", (PyCFunction)(void (*)(void))goroutine_join, METH_FASTCALL | METH_KEYWORDS,
+     "result($self, timeout=None)\n--\n\nAs join(), in the words of futures. May park. Any thread."},
     {"exception", (PyCFunction)(void (*)(void))goroutine_exception, METH_FASTCALL | METH_KEYWORDS, exception_doc},
     {"done", (PyCFunction)goroutine_done, METH_NOARGS, done_doc},
     {"cancel", (PyCFunction)(void (*)(void))goroutine_cancel, METH_FASTCALL | METH_KEYWORDS, cancel_doc},

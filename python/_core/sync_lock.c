@@ -175,10 +175,10 @@ static PyMethodDef mutex_methods[] = {
     FAST("unlock", mutex_unlock, METH_FASTCALL, mutex_unlock_doc),
     {"try_lock", (PyCFunction)mutex_try_lock, METH_NOARGS, mutex_try_lock_doc},
     FAST("acquire", mutex_acquire, FASTCALL_KW, mutex_acquire_doc),
-    FAST("release", mutex_unlock, METH_FASTCALL, mutex_unlock_doc),
+    FAST("release", mutex_unlock, METH_FASTCALL, "release($self)\n--\n\nAs unlock(). Never parks. Any thread."),
     {"locked", (PyCFunction)mutex_locked, METH_NOARGS, locked_doc},
-    FAST("__enter__", mutex_enter, METH_FASTCALL, NULL),
-    FAST("__exit__", mutex_exit, METH_FASTCALL, NULL),
+    FAST("__enter__", mutex_enter, METH_FASTCALL, "__enter__($self)\n--\n\nLock it: True. May park. Any thread. Cancelled."),
+    FAST("__exit__", mutex_exit, METH_FASTCALL, "__exit__($self, *exc)\n--\n\nUnlock it. Never parks."),
     {"_at_fork_reinit", (PyCFunction)mutex_reinit, METH_NOARGS, reinit_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -347,11 +347,11 @@ static PyMethodDef rlock_methods[] = {
     FAST("acquire", rlock_acquire, FASTCALL_KW, rlock_acquire_doc),
     FAST("release", rlock_release, METH_FASTCALL, rlock_release_doc),
     FAST("lock", rlock_lock, FASTCALL_KW, mutex_lock_doc),
-    FAST("unlock", rlock_release, METH_FASTCALL, rlock_release_doc),
+    FAST("unlock", rlock_release, METH_FASTCALL, "unlock($self)\n--\n\nAs release(). Never parks."),
     {"try_lock", (PyCFunction)rlock_try_lock, METH_NOARGS, mutex_try_lock_doc},
     {"locked", (PyCFunction)rlock_locked, METH_NOARGS, locked_doc},
-    FAST("__enter__", rlock_enter, METH_FASTCALL, NULL),
-    FAST("__exit__", rlock_release, METH_FASTCALL, NULL),
+    FAST("__enter__", rlock_enter, METH_FASTCALL, "__enter__($self)\n--\n\nacquire(): True. May park. Any thread. Cancelled."),
+    FAST("__exit__", rlock_release, METH_FASTCALL, "__exit__($self, *exc)\n--\n\nrelease(). Never parks."),
     {"_is_owned", (PyCFunction)rlock_is_owned, METH_NOARGS, NULL},
     {"_recursion_count", (PyCFunction)rlock_recursion_count, METH_NOARGS, NULL},
     {"_release_save", (PyCFunction)rlock_release_save, METH_NOARGS, NULL},
@@ -460,17 +460,18 @@ PyDoc_STRVAR(rw_rlock_doc,
              "thread. TimeoutError; Cancelled.");
 PyDoc_STRVAR(rw_unlock_doc, "unlock($self)\n--\n\nUndo a lock(). PanicError if there was none. Never parks.");
 PyDoc_STRVAR(rw_runlock_doc, "runlock($self)\n--\n\nUndo an rlock(). PanicError if there was none. Never parks.");
-PyDoc_STRVAR(rw_try_doc, "Lock it if that can be done at once: whether it was. Never parks.");
+PyDoc_STRVAR(rw_try_lock_doc, "try_lock($self)\n--\n\nlock() if that can be done at once: whether it was. Never parks.");
+PyDoc_STRVAR(rw_try_rlock_doc, "try_rlock($self)\n--\n\nrlock() if that can be done at once: whether it was. Never parks.");
 
 static PyMethodDef rwmutex_methods[] = {
     FAST("lock", rwmutex_lock, FASTCALL_KW, rw_lock_doc),
     FAST("rlock", rwmutex_rlock, FASTCALL_KW, rw_rlock_doc),
     {"unlock", (PyCFunction)rwmutex_unlock, METH_NOARGS, rw_unlock_doc},
     {"runlock", (PyCFunction)rwmutex_runlock, METH_NOARGS, rw_runlock_doc},
-    {"try_lock", (PyCFunction)rwmutex_try_lock, METH_NOARGS, rw_try_doc},
-    {"try_rlock", (PyCFunction)rwmutex_try_rlock, METH_NOARGS, rw_try_doc},
-    {"__enter__", (PyCFunction)rwmutex_enter, METH_NOARGS, NULL},
-    FAST("__exit__", rwmutex_exit, METH_FASTCALL, NULL),
+    {"try_lock", (PyCFunction)rwmutex_try_lock, METH_NOARGS, rw_try_lock_doc},
+    {"try_rlock", (PyCFunction)rwmutex_try_rlock, METH_NOARGS, rw_try_rlock_doc},
+    {"__enter__", (PyCFunction)rwmutex_enter, METH_NOARGS, "__enter__($self)\n--\n\nlock(): this RWMutex. May park. Any thread. Cancelled."},
+    FAST("__exit__", rwmutex_exit, METH_FASTCALL, "__exit__($self, *exc)\n--\n\nunlock(). Never parks."),
     {NULL, NULL, 0, NULL},
 };
 static PyMemberDef rwmutex_members[] = {

@@ -30,10 +30,10 @@ def configure(
 ) -> None:
     """Set options, before the runtime is first used (then: RuntimeError that names the option). Never parks.
 
-    procs: OS threads that run goroutines; this release has one.
-    stack_size: bytes of a goroutine's C stack, rounded up to a power of two (128 KiB to 64 MiB; default 512 KiB).
-    max_threads: pool threads for blocking() at most (1 to 10,000; default 64); later: set_max_threads().
-    seed: of the random choices of select.
+    - procs: OS threads that run goroutines; this release has one.
+    - stack_size: bytes of a goroutine's C stack, rounded up to a power of two (128 KiB to 64 MiB; default 512 KiB).
+    - max_threads: pool threads for blocking() at most (1 to 10,000; default 64); later: set_max_threads().
+    - seed: of the random choices of select.
 
     The environment has the same as RAMET_PROCS, RAMET_STACK_SIZE, RAMET_MAX_THREADS, RAMET_SEED.
     """

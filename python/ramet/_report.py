@@ -59,7 +59,10 @@ def dump(file: TextIO | None = None) -> None:
 
 
 def default_excepthook(goroutine: Any, exc: BaseException) -> None:
-    """Print the traceback of an exception that nobody can collect, headed by the goroutine's name and birthplace."""
+    """Called with an exception that nobody can collect any more; assign another function to ramet.excepthook to replace it.
+
+    This one prints the traceback, headed by the goroutine's name and birthplace. `goroutine` may be None.
+    """
     head = "goroutine"
     if goroutine is not None:
         head = f"goroutine {goroutine.id} {goroutine.name!r}"

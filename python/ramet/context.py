@@ -82,6 +82,7 @@ class Context:
         return f"<ramet.context.Context {state}>"
 
     def __enter__(self) -> "Context":
+        """Begin a block in which waits are cancelled with this context. Goroutines and the main thread."""
         scope = _core.cancel_scope()
         core = self._core
         scope.__enter__()
@@ -93,6 +94,7 @@ class Context:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: _TracebackType | None
     ) -> bool:
+        """End the block and cancel the context; raise err() if its cancellation ended the block."""
         me = _core.current()
         at = max((i for i, (_, g) in enumerate(self._blocks) if g is me), default=None)
         if at is None:

@@ -1,10 +1,10 @@
 """Pipes, copying, and files. What waits, waits alone; the other goroutines run meanwhile.
 
-from ramet import io
+    from ramet import io
 
-r, w = io.pipe()
-with io.open("log", "rb") as f:
-    io.copy(conn, f)
+    r, w = io.pipe()
+    with io.open("log", "rb") as f:
+        io.copy(conn, f)
 """
 
 import errno as _errno
@@ -272,11 +272,13 @@ class File:
         return f"<ramet.io.File {self._file!r}>"
 
     def __enter__(self) -> "File":
+        """Itself; ValueError if closed. Never parks."""
         if self._file.closed:
             raise ValueError("I/O operation on closed file.")
         return self
 
     def __exit__(self, *exc: object) -> None:
+        """close()."""
         self.close()
 
     def close(self) -> None:

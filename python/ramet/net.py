@@ -431,9 +431,11 @@ class Server:
         return f"<ramet.net.Server addr={self._addr!r} {state}, {len(self._active)} connections>"
 
     def __enter__(self) -> "Server":
+        """Itself. Never parks."""
         return self
 
     def __exit__(self, *exc: object) -> None:
+        """close(). Never parks."""
         self.close()
 
     def close(self) -> None:

@@ -29,9 +29,15 @@ After = after
 AfterFunc = after_func
 Tick = tick
 
+#: 1e-9 seconds.
 NANOSECOND = 1e-9
+#: 1e-6 seconds.
 MICROSECOND = 1e-6
+#: 1e-3 seconds.
 MILLISECOND = 1e-3
+#: 1, the unit of every duration in ramet.
 SECOND = 1
+#: 60 seconds.
 MINUTE = 60
+#: 3,600 seconds.
 HOUR = 3600

@@ -235,8 +235,7 @@ def run(
     """subprocess.run(): run a program to its end; a CompletedProcess.
 
     May park. Goroutines and the main thread. TimeoutExpired after `timeout` seconds, and then, and when it is
-    cancelled,
-    the child is killed; CalledProcessError if `check` and its status is not 0; Cancelled.
+    cancelled, the child is killed; CalledProcessError if `check` and its status is not 0; Cancelled.
     """
     if input is not None:
         if options.get("stdin") is not None:

@@ -6,8 +6,7 @@
 
 A signal is sent by a send that never blocks: give the channel room for as many as may come before you look. Python
 handles signals in its main thread, so notify() and stop() work there alone: in main, and in goroutines, which run
-in it (unless
-ramet was first used by another thread).
+in it (unless ramet was first used by another thread).
 """
 
 import signal as _signal

@@ -288,14 +288,17 @@ class Barrier:
 
     @property
     def parties(self) -> int:
+        """How many it waits for."""
         return self._parties
 
     @property
     def n_waiting(self) -> int:
+        """How many wait in it now."""
         return 0 if self._leaving else self._inside
 
     @property
     def broken(self) -> bool:
+        """Whether it is broken."""
         return self._broken
 
 
