@@ -8,5 +8,6 @@ cd "$root"
 venv=build/venvs/docs
 tools/venv.sh "$venv" "$(sed -n 2p .venv/.python)" "$root/tools/requirements-docs.txt"
 site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
-PYTHONPATH=$site "$venv/bin/python" -m sphinx -q -W --keep-going -n -j auto -d build/docs-cache -b html docs build/docs
+rm -rf build/docs # Sphinx does not see that a docstring in C has changed
+PYTHONPATH=$site "$venv/bin/python" -m sphinx -q -W --keep-going -n -d build/docs/.doctrees docs build/docs
 echo "docs: build/docs/index.html"
