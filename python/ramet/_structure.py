@@ -181,15 +181,14 @@ def gather(*gs: _Task, return_exceptions: bool = False) -> list[Any]:
     """
     tasks = _unique(gs, "gather")
     try:
-        if not return_exceptions:
-            done = _Done(tasks)
-            try:
-                for _ in tasks:
-                    exc = _failure(done.next())
-                    if exc is not None:
-                        raise exc
-            finally:
-                done.close()
+        done = _Done(tasks)  # asked only when it is done, another library's future does not block the thread
+        try:
+            for _ in tasks:
+                exc = _failure(done.next())
+                if exc is not None and not return_exceptions:
+                    raise exc
+        finally:
+            done.close()
         return [_failure(g) or g.result() for g in gs]
     except _core.Cancelled:
         for g in tasks:

@@ -199,6 +199,13 @@ def test_gather_raises_the_first_failure_at_once():
     assert isinstance(r[0], GoroutineCancelled) and isinstance(r[1], ZeroDivisionError) and r[2] == 3
 
 
+@pytest.mark.parametrize("return_exceptions", [False, True])
+def test_gather_of_a_foreign_future_parks_the_goroutine_alone(return_exceptions):
+    future = concurrent.futures.Future()
+    go(lambda: (sleep(0.001), future.set_result(5)))  # it could not if the thread were blocked
+    assert ramet.gather(future, return_exceptions=return_exceptions) == [5]
+
+
 def test_gather_cancelled_cancels_them():
     gs = [go(sleep, T) for _ in range(3)]
     g = go(ramet.gather, *gs)
