@@ -137,5 +137,8 @@ class PipeEnd(_io.RawIOBase):
         try:
             super().close()
         finally:
-            self._closing.close()
+            try:
+                self._closing.close()
+            except RuntimeError:  # at exit, when the runtime has ended, and everybody who could wait with it
+                pass
             self._file.close()

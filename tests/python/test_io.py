@@ -8,7 +8,7 @@ import threading
 
 import pytest
 import ramet
-from helpers import T, parked
+from helpers import T, parked, run_py
 from ramet import go, io, net
 from ramet.time import sleep
 
@@ -340,3 +340,9 @@ def test_file_closes_when_cancelled(tmp_path):
 
     go(work).join(T)
     assert files[0].closed and (tmp_path / "f").read_bytes() == b"kept"
+
+
+def test_ends_that_are_open_at_exit():
+    """The interpreter drops them when the runtime has ended: nothing is said about that."""
+    ended = run_py("import ramet\nfrom ramet import io\nr, w = io.pipe()\nramet.gosched()\nprint(r.fileno() >= 0)")
+    assert ended.out == "True\n" and ended.err == "", str(ended)
