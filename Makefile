@@ -10,7 +10,7 @@ PY := .venv/bin/python
 TEST := $(PY) tools/test.py $(if $(JOBS),--jobs $(JOBS))
 PYTEST_ARGS = $(if $(ARGS),-- $(ARGS))
 
-.PHONY: help venv build run test test-all test-c test-py asan ubsan asan-py pythons bench lint format dist clean distclean
+.PHONY: help venv build run test test-all test-c test-py asan ubsan asan-py pythons bench docs lint format dist clean distclean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +27,7 @@ run: build ## build, then run the main job: examples/downloader.py
 test: venv ## every C test (plain, ASan, UBSan), and every Python test on each CPython found
 	@$(TEST) c asan ubsan py $(PYTEST_ARGS)
 
-test-all: test ## all that make test runs, and what takes long
+test-all: docs test ## all that make test runs, what takes long, and that the documentation builds without a warning
 	@RAMET_SLOW=1 $(TEST) py -- -m slow $(ARGS)
 
 test-c: venv ## the C tests, asserts on
@@ -50,6 +50,9 @@ pythons: ## bring CPython 3.14 and free-threaded 3.13 into the cache; WHICH="3.1
 
 bench: venv ## ramet and its peers on the same work
 	@$(PY) bench/run.py $(ARGS)
+
+docs: build ## the documentation as HTML, in build/docs; a warning is an error
+	@tools/docs.sh
 
 lint: build ## clang-format, ruff, stubs
 	@tools/lint.sh check

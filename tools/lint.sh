@@ -8,7 +8,7 @@ venv=build/venvs/lint
 tools/venv.sh "$venv" "" "$root/tools/requirements-lint.txt" || exit 1
 bin=$root/$venv/bin
 mapfile -t c < <(find include src python tests bench examples \( -name '*.c' -o -name '*.h' \) -not -path '*/build/*' | LC_ALL=C sort)
-mapfile -t py < <(ls -d python tests bench examples tools)
+mapfile -t py < <(ls -d python tests bench examples tools docs/conf.py)
 case ${1:-check} in
 format)
     [ ${#c[@]} -eq 0 ] || "$bin/clang-format" -i "${c[@]}"

@@ -586,9 +586,8 @@ static PyObject *net_listen_packet(PyObject *module, PyObject *args) {
 #define COMMON_METHODS                                                                                                 \
     {"close", (PyCFunction)conn_close, METH_NOARGS, close_doc},                                                        \
         {"fileno", (PyCFunction)conn_fileno, METH_NOARGS, fileno_doc},                                                 \
-        {"__enter__", (PyCFunction)conn_enter, METH_NOARGS, "__enter__($self)\n--\n\nItself. Never parks."}, {                                                   \
-        "__exit__", FAST(conn_exit), METH_FASTCALL, "__exit__($self, *exc)\n--\n\nclose(). Never parks."                                                               \
-    }
+        {"__enter__", (PyCFunction)conn_enter, METH_NOARGS, "__enter__($self)\n--\n\nItself. Never parks."},           \
+        {"__exit__", FAST(conn_exit), METH_FASTCALL, "__exit__($self, *exc)\n--\n\nclose(). Never parks."}
 
 static PyObject *conn_buffered(py_conn *self, PyObject *u) {
     (void)u;

@@ -188,8 +188,10 @@ static PyObject *scope_repr(py_scope *self) {
 
 #define FAST(name, fn, flags, doc) {name, (PyCFunction)(void (*)(void))fn, flags, doc}
 static PyMethodDef scope_methods[] = {
-    FAST("__enter__", scope_enter, METH_FASTCALL, "__enter__($self)\n--\n\nBegin the block: this Scope. Never parks. Goroutines and the main thread."),
-    FAST("__exit__", scope_exit, METH_FASTCALL, "__exit__($self, kind, exc, traceback, /)\n--\n\nEnd the block, and its own cancellation. Never parks."),
+    FAST("__enter__", scope_enter, METH_FASTCALL,
+         "__enter__($self)\n--\n\nBegin the block: this Scope. Never parks. Goroutines and the main thread."),
+    FAST("__exit__", scope_exit, METH_FASTCALL,
+         "__exit__($self, kind, exc, traceback, /)\n--\n\nEnd the block, and its own cancellation. Never parks."),
     {"cancel", (PyCFunction)scope_cancel, METH_NOARGS, scope_cancel_doc},
     {NULL, NULL, 0, NULL},
 };

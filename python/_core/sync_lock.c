@@ -177,7 +177,8 @@ static PyMethodDef mutex_methods[] = {
     FAST("acquire", mutex_acquire, FASTCALL_KW, mutex_acquire_doc),
     FAST("release", mutex_unlock, METH_FASTCALL, "release($self)\n--\n\nAs unlock(). Never parks. Any thread."),
     {"locked", (PyCFunction)mutex_locked, METH_NOARGS, locked_doc},
-    FAST("__enter__", mutex_enter, METH_FASTCALL, "__enter__($self)\n--\n\nLock it: True. May park. Any thread. Cancelled."),
+    FAST("__enter__", mutex_enter, METH_FASTCALL,
+         "__enter__($self)\n--\n\nLock it: True. May park. Any thread. Cancelled."),
     FAST("__exit__", mutex_exit, METH_FASTCALL, "__exit__($self, *exc)\n--\n\nUnlock it. Never parks."),
     {"_at_fork_reinit", (PyCFunction)mutex_reinit, METH_NOARGS, reinit_doc},
     {NULL, NULL, 0, NULL},
@@ -350,7 +351,8 @@ static PyMethodDef rlock_methods[] = {
     FAST("unlock", rlock_release, METH_FASTCALL, "unlock($self)\n--\n\nAs release(). Never parks."),
     {"try_lock", (PyCFunction)rlock_try_lock, METH_NOARGS, mutex_try_lock_doc},
     {"locked", (PyCFunction)rlock_locked, METH_NOARGS, locked_doc},
-    FAST("__enter__", rlock_enter, METH_FASTCALL, "__enter__($self)\n--\n\nacquire(): True. May park. Any thread. Cancelled."),
+    FAST("__enter__", rlock_enter, METH_FASTCALL,
+         "__enter__($self)\n--\n\nacquire(): True. May park. Any thread. Cancelled."),
     FAST("__exit__", rlock_release, METH_FASTCALL, "__exit__($self, *exc)\n--\n\nrelease(). Never parks."),
     {"_is_owned", (PyCFunction)rlock_is_owned, METH_NOARGS, NULL},
     {"_recursion_count", (PyCFunction)rlock_recursion_count, METH_NOARGS, NULL},
@@ -460,8 +462,10 @@ PyDoc_STRVAR(rw_rlock_doc,
              "thread. TimeoutError; Cancelled.");
 PyDoc_STRVAR(rw_unlock_doc, "unlock($self)\n--\n\nUndo a lock(). PanicError if there was none. Never parks.");
 PyDoc_STRVAR(rw_runlock_doc, "runlock($self)\n--\n\nUndo an rlock(). PanicError if there was none. Never parks.");
-PyDoc_STRVAR(rw_try_lock_doc, "try_lock($self)\n--\n\nlock() if that can be done at once: whether it was. Never parks.");
-PyDoc_STRVAR(rw_try_rlock_doc, "try_rlock($self)\n--\n\nrlock() if that can be done at once: whether it was. Never parks.");
+PyDoc_STRVAR(rw_try_lock_doc,
+             "try_lock($self)\n--\n\nlock() if that can be done at once: whether it was. Never parks.");
+PyDoc_STRVAR(rw_try_rlock_doc,
+             "try_rlock($self)\n--\n\nrlock() if that can be done at once: whether it was. Never parks.");
 
 static PyMethodDef rwmutex_methods[] = {
     FAST("lock", rwmutex_lock, FASTCALL_KW, rw_lock_doc),
@@ -470,7 +474,8 @@ static PyMethodDef rwmutex_methods[] = {
     {"runlock", (PyCFunction)rwmutex_runlock, METH_NOARGS, rw_runlock_doc},
     {"try_lock", (PyCFunction)rwmutex_try_lock, METH_NOARGS, rw_try_lock_doc},
     {"try_rlock", (PyCFunction)rwmutex_try_rlock, METH_NOARGS, rw_try_rlock_doc},
-    {"__enter__", (PyCFunction)rwmutex_enter, METH_NOARGS, "__enter__($self)\n--\n\nlock(): this RWMutex. May park. Any thread. Cancelled."},
+    {"__enter__", (PyCFunction)rwmutex_enter, METH_NOARGS,
+     "__enter__($self)\n--\n\nlock(): this RWMutex. May park. Any thread. Cancelled."},
     FAST("__exit__", rwmutex_exit, METH_FASTCALL, "__exit__($self, *exc)\n--\n\nunlock(). Never parks."),
     {NULL, NULL, 0, NULL},
 };

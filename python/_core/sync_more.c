@@ -98,7 +98,8 @@ static PyObject *sem_repr(py_sem *self) {
 static PyMethodDef sem_methods[] = {
     FAST("acquire", sem_acquire, FASTCALL_KW, sem_acquire_doc),
     FAST("release", sem_release, FASTCALL_KW, sem_release_doc),
-    {"__enter__", (PyCFunction)sem_enter, METH_NOARGS, "__enter__($self)\n--\n\nacquire(): True. May park. Any thread. Cancelled."},
+    {"__enter__", (PyCFunction)sem_enter, METH_NOARGS,
+     "__enter__($self)\n--\n\nacquire(): True. May park. Any thread. Cancelled."},
     FAST("__exit__", sem_exit, METH_FASTCALL, "__exit__($self, *exc)\n--\n\nrelease(). Never parks."),
     {NULL, NULL, 0, NULL},
 };

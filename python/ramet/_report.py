@@ -59,7 +59,7 @@ def dump(file: TextIO | None = None) -> None:
 
 
 def default_excepthook(goroutine: Any, exc: BaseException) -> None:
-    """Called with an exception that nobody can collect any more; assign another function to ramet.excepthook to replace it.
+    """Called with an exception that nobody can collect any more. To replace it, assign to ramet.excepthook.
 
     This one prints the traceback, headed by the goroutine's name and birthplace. `goroutine` may be None.
     """

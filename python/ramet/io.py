@@ -5,6 +5,8 @@
     r, w = io.pipe()
     with io.open("log", "rb") as f:
         io.copy(conn, f)
+
+Everything here works in goroutines and in the main thread.
 """
 
 import errno as _errno
