@@ -25,6 +25,7 @@ html_title = f"ramet {version}"
 html_copy_source = False
 html_show_copyright = False
 highlight_language = "python"
+smartquotes = False  # of b'' they would make something else
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 add_module_names = False
@@ -52,12 +53,19 @@ autodoc_default_options = {
     "undoc-members": True,
     "special-members": ", ".join(SPECIAL),
     # not what the standard library documents
-    "inherited-members": "object, BaseException, Exception, Future, Executor, Popen, local, Generic, IOBase, RawIOBase",
-    "show-inheritance": True,
+    "inherited-members": "object, BaseException, OSError, Future, Executor, Popen, IOBase, RawIOBase",
 }
 
 
 # ---- docstrings ----------------------------------------------------------------------------------
+
+# what a C type does by a slot cannot have a docstring of its own
+SLOTS = {
+    "ramet.Chan.__iter__": "Receive until the channel is closed and drained. May park. Any thread.",
+    "ramet.Chan.__len__": "How many values are in the buffer. Never parks. Any thread.",
+    "ramet.net.Conn.__iter__": "The lines, as readline() gives them. May park. Goroutines and the main thread.",
+    "ramet.net.Listener.__iter__": "Accept until the listener is closed. May park. Goroutines and the main thread.",
+}
 
 
 def find(word: str, name: str) -> str | None:
@@ -99,14 +107,20 @@ def prose(line: str, name: str) -> str:
 def to_rest(app, what, name, obj, options, lines):
     """What is indented by four is code, all else is prose."""
     out = []
-    for line in lines:
+    for line in [SLOTS[name]] if name in SLOTS else lines:
         if not line.startswith("    "):
             out.append(prose(line, name))
             continue
         if not next((before for before in reversed(out) if before), "").startswith("    "):
             out += ["", ".. code-block:: python", ""]
         out.append(line)
+    if what == "exception":
+        out += ["", "Bases: " + ", ".join(f":py:class:`{public_name(base)}`" for base in obj.__bases__) + "."]
     lines[:] = out
+
+
+def public_name(cls):
+    return cls.__name__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__name__}"
 
 
 # ---- nothing is missing --------------------------------------------------------------------------
@@ -132,11 +146,6 @@ def check_complete(app, env):
         logger.warning("%s is public, and on no page", name)
 
 
-def public_bases(app, name, obj, options, bases):
-    """Only an exception's bases tell a user something."""
-    bases[:] = [b for b in bases if issubclass(obj, BaseException) and b is not object]
-
-
 def without_empty_glob(app, docname, source):
     """A toctree's glob that matches nothing is a warning, and docs/by-example may be missing."""
     if docname == "index" and not any(app.srcdir.glob("by-example/*.md")):
@@ -147,6 +156,5 @@ def setup(app):
     for name in ramet.__all__:
         getattr(ramet, name)  # some are found on first use only
     app.connect("source-read", without_empty_glob)
-    app.connect("autodoc-process-bases", public_bases)
     app.connect("autodoc-process-docstring", to_rest)
     app.connect("env-check-consistency", check_complete)

@@ -233,7 +233,7 @@ PyObject *net_read_until(py_conn *self, PyObject *const *args, Py_ssize_t nargs,
 }
 
 const char net_readline_doc[] =
-    "readline($self, limit=65536, timeout=None)\n--\n\nThe next line, with its b'\\\\n'; at the end of the stream what "
+    "readline($self, limit=65536, timeout=None)\n--\n\nThe next line, with its b'\\n'; at the end of the stream what "
     "is "
     "left, then b''.\n\n"
     "May park. Goroutines and the main thread. LimitExceeded if a line is longer than `limit` bytes: they can still "
