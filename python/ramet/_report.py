@@ -1,5 +1,6 @@
 """What the runtime tells people: dump, the deadlock report, unhandled exceptions, main blocking elsewhere."""
 
+import _thread
 import sys
 from types import ModuleType
 from typing import Any, TextIO
@@ -101,10 +102,12 @@ def _report_left() -> None:
     )
 
 
-def _report_blocked(seconds: float) -> None:
-    import threading
+_first_user = 0  # the thread that used ramet first: the main thread, where _report_blocked is called
 
-    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+
+def _report_blocked(seconds: float) -> None:
+    # on a thread of ours: before 3.13 the one that imports threading first is main for it
+    frame = sys._current_frames().get(_first_user)
     where = f'File "{frame.f_code.co_filename}", line {frame.f_lineno}, in {frame.f_code.co_name}' if frame else "?"
     print(
         f"ramet: the main thread has been blocking outside ramet for {seconds:.0f} s while goroutines wait: {where}\n"
@@ -118,6 +121,8 @@ def _first_use() -> None:
     import atexit
     import os
 
+    global _first_user
+    _first_user = _thread.get_ident()
     atexit.register(_core._shutdown)
     os.register_at_fork(after_in_child=_core._after_fork)
 

@@ -464,3 +464,22 @@ print("end")
     ended = run_py(code)
     assert ended.out == "end\n", str(ended)
     assert ended.seconds < 10, str(ended)
+
+
+def test_main_that_blocks_outside_ramet_is_reported():
+    """Once, with the place; and the thread that reports does not become threading's main thread."""
+    code = """
+import sys, time
+import ramet
+assert "threading" not in sys.modules
+ramet.go(ramet.time.sleep, 0.01)
+ramet.gosched()
+def elsewhere():
+    time.sleep(3)
+elsewhere()
+import threading
+print(threading.main_thread().ident == threading.get_ident())
+"""
+    ended = run_py(code)
+    assert ended.out == "True\n", str(ended)
+    assert ended.err.count("blocking outside ramet") == 1 and "line 8, in elsewhere" in ended.err, str(ended)
