@@ -19,7 +19,6 @@ copyright = author
 version = release = ramet.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
-exclude_patterns = ["README.md"]
 html_theme = "furo"
 html_title = f"ramet {version}"
 html_copy_source = False
@@ -146,15 +145,8 @@ def check_complete(app, env):
         logger.warning("%s is public, and on no page", name)
 
 
-def without_empty_glob(app, docname, source):
-    """A toctree's glob that matches nothing is a warning, and docs/by-example may be missing."""
-    if docname == "index" and not any(app.srcdir.glob("by-example/*.md")):
-        source[0] = source[0].replace("by-example/*\n", "")
-
-
 def setup(app):
     for name in ramet.__all__:
         getattr(ramet, name)  # some are found on first use only
-    app.connect("source-read", without_empty_glob)
     app.connect("autodoc-process-docstring", to_rest)
     app.connect("env-check-consistency", check_complete)
