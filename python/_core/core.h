@@ -181,6 +181,9 @@ py_goroutine *goroutine_handle(core_state *st, rm_g *g); /* new reference; g ali
 /* In a forked child: g is not there any more. Its handle says cancelled; the channel that is to be closed once nobody
  * can be woken wrongly goes to the list. -1 with an exception. */
 int goroutine_lost(core_state *st, rm_g *g, PyObject *to_close);
+/* At exit: main's control block goes with the runtime, a handle that somebody has kept does not. Nobody waiting for
+ * main is woken: nothing could run. */
+void goroutine_main_ends(rm_g *g);
 /* (handle, wait info, frames) as they were during the wait that g has just left. */
 PyObject *goroutine_as_waiting(core_state *st, rm_g *g);
 /* Chan closed when the goroutine ends; borrowed. */

@@ -189,6 +189,16 @@ int goroutine_lost(core_state *st, rm_g *g, PyObject *to_close) {
     return 0; /* a reference that g has had to it goes with g's others */
 }
 
+void goroutine_main_ends(rm_g *g) {
+    py_goroutine *h = (py_goroutine *)g->embed.handle;
+    if (!h) return;
+    h->outcome = Py_NewRef(Py_None);
+    h->status = GO_RETURNED;
+    h->g = NULL;
+    g->embed.handle = NULL;
+    if (g->embed.pyflags & PYF_OWNS_HANDLE) Py_DECREF(h);
+}
+
 static rm_noinline void call_at_end(rm_g *g) {
     PyObject *then = g->embed.at_end, *r = PyObject_CallNoArgs(then);
     if (!r) PyErr_WriteUnraisable(then);

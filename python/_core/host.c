@@ -295,6 +295,7 @@ static void stop(core_state *st, rm_g *g) {
     }
     st->closed = true;
     bool free_it = clean && !st->forked;
+    if (free_it) goroutine_main_ends(rt->main_g);
     if (free_it || st->hosted) st->rt = NULL; /* a host ends, and leaves nobody who would run anything */
     Py_BEGIN_ALLOW_THREADS if (free_it) { rm_rt_free(rt); }
     else {

@@ -411,3 +411,10 @@ def test_not_slow_when_there_is_nothing():
     began = time.monotonic()
     run_py("import ramet\nramet.gosched()\n")
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("name", ["", "g.name = 'the main one'"])
+def test_handle_of_main_outlives_the_runtime(name):
+    """A handler that was there before ramet's runs after it."""
+    ended = run_py(BEGIN + f"atexit.register(lambda: print(g.state, g.done(), g.id))\ng = current()\n{name}\n")
+    assert ended.out == "done True 1\n" and ended.err == "", str(ended)
