@@ -190,12 +190,12 @@ bool rm_cond_drop(rm_cond *c, rm_sudog *s) {
 
 int rm_cond_wait(rm_cond *c, rm_sudog *s, int64_t deadline) {
     rm_g *g = s->g;
-    int e = rm_check_cancel_before(g, deadline);
-    if (e || deadline == RAMET_POLL) return rm_cond_drop(c, s) ? 0 : e ? e : -EAGAIN;
     rm_lock_take(&c->lock);
-    if (s->ok) {
+    int e = s->ok ? 0 : rm_check_cancel_before(g, deadline); /* a notified one leaves the cancellation to the next wait */
+    if (s->ok || e || deadline == RAMET_POLL) {
+        if (s->queued) rm_waitq_remove(&c->q, s);
         rm_lock_drop(&c->lock);
-        return 0;
+        return s->ok ? 0 : e ? e : -EAGAIN;
     }
     s->index = PARKED;
     rm_wait_open(g);

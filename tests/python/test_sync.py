@@ -251,6 +251,35 @@ def test_cond_cancelled_holds_the_lock_again():
     assert log == [True] and not m.locked()
 
 
+def test_cond_notified_and_cancelled_on_its_way_into_the_wait():
+    class Lock:
+        """A release during which others run."""
+
+        held = False
+
+        def acquire(self):
+            self.held = True
+
+        def release(self):
+            self.held = False
+            cond.signal()
+            g.cancel()
+
+        def _is_owned(self):
+            return self.held
+
+    def work():
+        cond.acquire()
+        came.append(cond.wait())
+        gosched()  # the cancellation is still to come
+        came.append("not cancelled")
+
+    came, cond = [], sync.Cond(Lock())
+    g = go(work)
+    assert isinstance(g.exception(T), GoroutineCancelled)
+    assert came == [True]
+
+
 # ---- Semaphore, Event, WaitGroup, Once --------------------------------------------------------------
 
 
