@@ -5,6 +5,7 @@
  * force, and the exception is not the one of a Goroutine.cancel(), which is marked as such and always goes on. */
 #include "core.h"
 
+#include "netpoll.h"
 #include "scope.h"
 
 typedef struct py_scope {
@@ -177,6 +178,8 @@ static int set_deadline(py_scope *self, PyObject *v, void *u) {
         PyErr_NoMemory();
         return -1;
     }
+    rm_p *p = self->s.g->p;
+    if (rm_load(&p->idle)) rm_netpoll_wake(p); /* the proc is another thread's, and sleeps */
     return 0;
 }
 

@@ -1,5 +1,6 @@
 """timeout, move_on_after, cancel_scope, shield: one tree of scopes."""
 
+import threading
 import time
 
 import pytest
@@ -174,6 +175,30 @@ def test_deadline_can_be_moved():
         scope.deadline = "x"
     with pytest.raises(ValueError, match="shield"):
         shield().deadline = 1
+
+
+def test_deadline_moved_by_a_thread_while_all_goroutines_wait():
+    scopes = []
+
+    def work():
+        with cancel_scope() as scope:
+            scopes.append(scope)
+            Chan().recv()
+        return scope.cancelled
+
+    def bring_forward():
+        assert main_waits.wait(T)
+        time.sleep(0.02)
+        scopes[0].deadline = monotonic() + 0.02
+
+    main_waits = threading.Event()
+    g = go(work)
+    thread = threading.Thread(target=bring_forward)
+    thread.start()
+    parked(g, state="chan receive")
+    main_waits.set()
+    assert g.join(T) is True  # woken by nothing else
+    thread.join()
 
 
 def test_misuse():
