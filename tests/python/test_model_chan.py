@@ -47,9 +47,9 @@ class Unsure:
         self.waiter, self.indexes = waiter, indexes
 
     def resolve(self):
-        kind, what = self.waiter.actor.outcome
-        assert kind == "returned" and what[0] in self.indexes, self.waiter
-        return self.waiter.cases[what[0]][2]
+        kind, what = self.waiter.actor.outcome or ("waits", None)
+        sent = kind == "returned" and what[0] in self.indexes
+        return self.waiter.cases[what[0]][2] if sent else self  # equal to nothing: it did something else
 
 
 def known(v):
@@ -213,17 +213,20 @@ class Channels(RuleBasedStateMachine):
         actor = Actor(op, *args, timeout=timeout)
         w = Waiter(how, cases, actor, timeout is not None)
         self.waiters.append(w)
+        self.apply(w, lambda: wait(w))
+
+    def apply(self, w, otherwise):
+        """An operation has been done, or tried: do in the model what it tells that it did."""
         settle([w.actor for w in self.waiters])
         for other in self.waiters:  # before anything else: that makes nothing possible for anybody
             if other is not w and other.expected is None and other.timed and other.actor.outcome == TIMED_OUT:
                 leave(other)
                 other.expected = [lambda: TIMED_OUT]
-        self.apply(w, lambda: wait(w))
+        self.choose(w, otherwise)
         self.settle()
         self.check()
 
-    def apply(self, w, otherwise):
-        """An operation has been done, or tried: do in the model what it tells that it did."""
+    def choose(self, w, otherwise):
         ready = [(i, d, c, v) for i, (d, c, v) in enumerate(w.cases) if c.ready(d)]
         if not ready:
             return otherwise()
