@@ -401,6 +401,18 @@ def test_once_value():
     assert calls == [1, 2]
 
 
+def test_barrier_reset_before_a_cancelled_waiter_has_run():
+    b = sync.Barrier(2)
+    g = go(b.wait)
+    parked(g)
+    g.cancel()
+    b.reset()
+    assert isinstance(g.exception(T), GoroutineCancelled)
+    assert not b.broken  # as new: the one who has gone belonged to what was before
+    g = go(b.wait)
+    assert {b.wait(T), g.join(T)} == {0, 1}
+
+
 def test_barrier_of_goroutines_and_threads():
     b, seen = sync.Barrier(4, action=lambda: seen.append("all")), []
     threads = [threading.Thread(target=b.wait, args=(T,)) for _ in range(2)]

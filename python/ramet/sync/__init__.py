@@ -261,7 +261,7 @@ class Barrier:
         try:
             came = self._cond.wait_for(lambda: self._leaving or self._broken or self._resetting, timeout)
         except BaseException:
-            if not self._leaving:
+            if not (self._leaving or self._resetting):
                 self._break()  # the others wait for one who has gone
             raise
         if not came:
