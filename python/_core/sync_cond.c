@@ -161,6 +161,7 @@ int sync_cond_wait(py_cond *self, rm_g *g, int64_t deadline) {
         exc = core_take_exception(); /* nothing may be set while the lock is waited for */
     }
     int r = acquire_restore(self, g, state);
+    if (rm_unlikely(r && e == 0)) rm_cond_notify(&self->c, 1);
     Py_DECREF(state);
     if (exc) {
         if (r) PyErr_Clear();

@@ -530,6 +530,51 @@ def test_pending_cancellation_is_raised_even_if_it_could_go_on(make):
     go(waiter).join(T)
 
 
+def test_queue_serves_in_order_also_when_one_gives_up():
+    q, log = sync.Queue(), []
+
+    def get(i):
+        log.append((i, q.get()))
+
+    gs = [go(get, i) for i in range(4)]
+    parked(*gs)
+    gs[0].cancel()
+    assert isinstance(gs[0].exception(T), GoroutineCancelled)
+    for v in "abc":
+        q.put(v)
+        gosched()
+    for g in gs[1:]:
+        g.join(T)
+    assert log == [(1, "a"), (2, "b"), (3, "c")]
+
+
+def test_cond_interrupted_as_it_takes_the_lock_passes_its_notification_on():
+    class Lock:
+        def __init__(self):
+            self.m = sync.Mutex()
+            self.acquire, self.release = self.m.acquire, self.m.release
+
+        def _acquire_restore(self, state):
+            self.m.acquire()
+            if go_wrong.pop():
+                raise KeyError
+
+        def _is_owned(self):
+            return self.m.locked()
+
+    go_wrong, lock = [False, True], Lock()
+    cond = sync.Cond(lock)
+
+    def wait():
+        with lock.m:
+            return cond.wait()
+
+    a, b = go(wait), go(wait)
+    parked(a, b)
+    cond.signal()
+    assert isinstance(a.exception(T), KeyError) and b.join(T) is True
+
+
 # ---- futures, and what all have -----------------------------------------------------------------------
 
 
