@@ -230,9 +230,7 @@ class Channels(RuleBasedStateMachine):
         ready = [(i, d, c, v) for i, (d, c, v) in enumerate(w.cases) if c.ready(d)]
         if not ready:
             return otherwise()
-        did = [
-            (told(w.how, i, d, *(c.peek() if d == RECV else (None, not c.closed))), d, c, v) for i, d, c, v in ready
-        ]
+        did = [(told(w.how, i, d, *(c.peek() if d == RECV else (None, not c.closed))), d, c, v) for i, d, c, v in ready]
         same = [x for x in did if x[0] == w.actor.outcome]
         assert same, (w, "could have been", [x[0] for x in did])
         result, d, c, v = same[0]
@@ -383,9 +381,8 @@ class Driven:
 
 
 def test_channels_against_the_model():
-    run_state_machine_as_test(Channels, settings=profile(60))
+    run_state_machine_as_test(Channels, settings=profile(150))
 
 
 def test_selects_against_the_model():
-    run_state_machine_as_test(Selects, settings=profile(60))
-
+    run_state_machine_as_test(Selects, settings=profile(150))
