@@ -11,10 +11,11 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 )
 
 type program struct {
-	Chans   []int     // capacities; -1: a nil channel
+	Chans   []int // capacities; -1: a nil channel
 	Mutexes int
 	Groups  []int     // counters of the WaitGroups at the start
 	Procs   [][][]any // statements
@@ -24,6 +25,7 @@ type machine struct {
 	program
 	chans   []chan int
 	mutexes []sync.Mutex
+	held    []atomic.Bool // which of them
 	groups  []sync.WaitGroup
 	seed    int64 // of the yields between statements; 0: none
 }
@@ -72,8 +74,9 @@ func (m *machine) step(p int, s []any) {
 		m.sel(p, s[1].([]any), s[2].(bool))
 	case "lock":
 		m.mutexes[n(1)].Lock()
+		m.held[n(1)].Store(true)
 	case "unlock":
-		if m.mutexes[n(1)].TryLock() { // Unlock would end the process without a panic
+		if !m.held[n(1)].CompareAndSwap(true, false) { // Unlock would end the process without a panic
 			panic("sync: unlock of unlocked mutex")
 		}
 		m.mutexes[n(1)].Unlock()
@@ -120,7 +123,7 @@ func main() {
 			m.chans = append(m.chans, make(chan int, n))
 		}
 	}
-	m.mutexes = make([]sync.Mutex, m.Mutexes)
+	m.mutexes, m.held = make([]sync.Mutex, m.Mutexes), make([]atomic.Bool, m.Mutexes)
 	m.groups = make([]sync.WaitGroup, len(m.Groups))
 	for i, n := range m.Groups {
 		m.groups[i].Add(n)

@@ -21,13 +21,15 @@ class Machine:
             group.add(n)
         self.logs = [[] for _ in self.procs]
         self.panic = None
-        self.goroutines = []
+        self.over = False
 
     def run(self, p):
         noise = random.Random(self.seed + p)
         for s in self.procs[p]:
             while self.seed and noise.randrange(3) == 0:
                 gosched()
+            if self.over:  # what is started now run() would wait for
+                return
             try:
                 self.step(p, *s)
             except (ChanClosed, PanicError, AttributeError) as e:
@@ -50,7 +52,7 @@ class Machine:
         log = self.logs[p]
         match what:
             case "go":
-                self.goroutines.append(ramet.go(self.run, args[0]))
+                ramet.go(self.run, args[0])
             case "send":
                 chan.send(args[1])
             case "recv":
@@ -98,6 +100,8 @@ class Machine:
             return ["deadlock", [list(log) for log in self.logs]]
         except GoroutineCancelled:
             pass
+        finally:
+            self.over = True
         return self.panic or ["done", list(self.logs[0])]
 
 

@@ -85,9 +85,7 @@ def test_go(batch, tmp_path):
 
 
 def run_go(interpreter, program, seed):
-    p = subprocess.run(
-        [interpreter, json.dumps(program), str(seed)], capture_output=True, text=True, timeout=55
-    )
+    p = subprocess.run([interpreter, json.dumps(program), str(seed)], capture_output=True, text=True, timeout=55)
     logs = [[] for _ in program["Procs"]]
     for line in p.stdout.splitlines():
         at, text = line.split(" ", 1)
