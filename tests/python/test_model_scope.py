@@ -156,7 +156,10 @@ class Scopes(RuleBasedStateMachine):
 
     # ---- the steps; each but `cancel` and its like is an order, which a goroutine that waits does not take
 
-    @rule(kind=st.sampled_from([cancel_scope, shield, timeout, move_on_after]), first=st.sampled_from([None, None, "cancelled", "expired"]))
+    @rule(
+        kind=st.sampled_from([cancel_scope, shield, timeout, move_on_after]),
+        first=st.sampled_from([None, None, "cancelled", "expired"]),
+    )
     def enter(self, kind, first):
         if self.waits or len(self.blocks) == 6:
             return
