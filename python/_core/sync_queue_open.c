@@ -126,10 +126,7 @@ static int wait_for(py_queue *self, bool getting, int64_t deadline) {
         py_cond *cond = getting ? self->not_empty : self->not_full;
         rm_g *g = core_enter(st);
         int r = g ? sync_cond_wait(cond, g, deadline) : -1;
-        if (r < 0) {
-            if (g) rm_cond_notify(&cond->c, 1); /* if we have been notified, too, that is for the next */
-            return -1;
-        }
+        if (r < 0) return -1; /* a notification that came with it has gone to the next */
         late = r == 0;
     }
 shut_down:

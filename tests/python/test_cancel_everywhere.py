@@ -272,7 +272,7 @@ def net_session():
     server = net.serve("127.0.0.1:0", handle)
 
     def session():
-        address = "localhost:%d" % server.addr[1]
+        address = f"localhost:{server.addr[1]}"
         with net.dial("tcp", address, timeout=T) as conn:
             conn.write(b"hello\n")
             assert conn.read_until(b"o\n") == b"hello\n"
