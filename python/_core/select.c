@@ -239,6 +239,7 @@ typedef struct selecting {
     Py_ssize_t n;
     Py_ssize_t default_at; /* -1: none */
     int nfds;
+    int nsets; /* cases that hold their event's channel */
     rm_case *cases;
     uintptr_t *words;
     fd_case *fds;
@@ -270,6 +271,8 @@ static int add_case(selecting *s, Py_ssize_t i, PyObject *arg) {
         case CASE_SET: {
             py_chan *set = event_chan(c->source);
             if (!set) return -1;
+            Py_INCREF(set); /* clear() drops it, and what later cases allocate may run any code */
+            s->nsets++;
             k->chan = &set->c;
             return 0;
         }
@@ -355,6 +358,14 @@ static PyObject *finish(selecting *s, PyObject *const *args, int i) {
     return v ? selection_new(st, arg, i, v, true) : NULL;
 }
 
+static rm_noinline void drop_sets(selecting *s, PyObject *const *args) {
+    for (Py_ssize_t i = 0; s->nsets; i++) {
+        if (Py_TYPE(args[i]) != s->st->case_type || ((py_case *)args[i])->kind != CASE_SET) continue;
+        Py_DECREF(rm_container_of(s->cases[i].chan, py_chan, c));
+        s->nsets--;
+    }
+}
+
 static PyObject *run_select(selecting *s, PyObject *const *args, int64_t deadline) {
     for (Py_ssize_t i = 0; i < s->n; i++)
         if (add_case(s, i, args[i])) return NULL;
@@ -378,6 +389,7 @@ static rm_noinline PyObject *select_many(selecting *s, PyObject *const *args, in
     s->cases = (rm_case *)mem;
     s->words = (uintptr_t *)(s->cases + s->n);
     PyObject *r = run_select(s, args, deadline);
+    if (rm_unlikely(s->nsets)) drop_sets(s, args);
     PyMem_Free(mem);
     return r;
 }
@@ -409,6 +421,7 @@ static PyObject *core_select(PyObject *module, PyObject *const *args, Py_ssize_t
         s.cases = __builtin_alloca((size_t)nargs * sizeof *s.cases);
         s.words = __builtin_alloca((size_t)nargs * sizeof *s.words);
         r = run_select(&s, args, deadline);
+        if (rm_unlikely(s.nsets)) drop_sets(&s, args);
     } else {
         r = select_many(&s, args, deadline);
     }

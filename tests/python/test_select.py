@@ -9,7 +9,8 @@ import sys
 import pytest
 import ramet
 from helpers import T, parked, run_py
-from ramet import Chan, ChanClosed, Selection, default, go, gosched, readable, select, writable
+from ramet import Chan, ChanClosed, Selection, default, go, gosched, readable, select, sync, writable
+from ramet.time import sleep
 
 
 def full(*values):
@@ -677,3 +678,34 @@ def test_wrong_descriptors():
         select(readable(r), timeout=0.1)
     with pytest.raises(OSError):
         select(Chan(), writable(r), default)
+
+
+def test_event_set_and_cleared_by_a_finalizer_within_select():
+    """Where allocations may collect (3.11): its channel is in use although the event has dropped it."""
+
+    class Garbage:
+        def __init__(self, event):
+            self.me, self.event = self, event
+
+        def __del__(self):
+            self.event.set()
+            self.event.clear()
+
+    def arm(garbage):
+        garbage.clear()
+        gc.enable()
+
+    thresholds = gc.get_threshold()
+    gc.set_threshold(1, 1, 1)
+    try:
+        for _ in range(50):
+            gc.disable()
+            event = sync.Event()
+            select(event.if_set(), default)  # makes its channel
+            g = go(sleep, 0.0001)
+            garbage, cases = [Garbage(event)], (event.if_set(), g.if_done())
+            assert select(*cases, arm(garbage), timeout=T).index in (0, 1)
+            g.join(T)
+    finally:
+        gc.enable()
+        gc.set_threshold(*thresholds)
