@@ -9,8 +9,7 @@ import sys
 import pytest
 import ramet
 from helpers import T, parked, run_py
-from ramet import Chan, ChanClosed, Selection, default, go, gosched, readable, select, sync, writable
-from ramet.time import sleep
+from ramet import Chan, ChanClosed, Selection, default, go, gosched, readable, select, writable
 
 
 def full(*values):
@@ -682,30 +681,31 @@ def test_wrong_descriptors():
 
 def test_event_set_and_cleared_by_a_finalizer_within_select():
     """Where allocations may collect (3.11): its channel is in use although the event has dropped it."""
+    run_py(
+        """
+import gc, ramet
 
-    class Garbage:
-        def __init__(self, event):
-            self.me, self.event = self, event
+class Garbage:
+    def __init__(self, event):
+        self.me, self.event = self, event
+    def __del__(self):
+        self.event.set()
+        self.event.clear()
 
-        def __del__(self):
-            self.event.set()
-            self.event.clear()
+def arm(garbage):
+    garbage.clear()
+    gc.enable()
 
-    def arm(garbage):
-        garbage.clear()
-        gc.enable()
-
-    thresholds = gc.get_threshold()
-    gc.set_threshold(1, 1, 1)
-    try:
-        for _ in range(50):
-            gc.disable()
-            event = sync.Event()
-            select(event.if_set(), default)  # makes its channel
-            g = go(sleep, 0.0001)
-            garbage, cases = [Garbage(event)], (event.if_set(), g.if_done())
-            assert select(*cases, arm(garbage), timeout=T).index in (0, 1)
-            g.join(T)
-    finally:
-        gc.enable()
-        gc.set_threshold(*thresholds)
+gc.set_threshold(1, 1, 1)
+for _ in range(50):
+    gc.disable()
+    event = ramet.sync.Event()
+    ramet.select(event.if_set(), ramet.default)  # makes its channel
+    g = ramet.go(ramet.time.sleep, 0.001)
+    garbage, cases = [Garbage(event)], (event.if_set(), g.if_done())
+    assert ramet.select(*cases, arm(garbage), timeout=10).index in (0, 1)
+    gc.disable()
+    g.join()
+""",
+        env={"PYTHONMALLOC": "debug"},  # what is freed is overwritten
+    )
