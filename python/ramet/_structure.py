@@ -122,6 +122,10 @@ class Group:
         swallowed = self._scope.__exit__(type(exc) if exc else None, exc, exc.__traceback__ if exc else None)
         failures = self._failures
         self._failures = []
+        if failures and not swallowed and isinstance(exc, _core.Cancelled):
+            if hasattr(exc, "_direct"):  # a cancel(), which raises once; a scope does at every wait
+                _core.current().cancel(*exc.args[:1])
+            exc = None  # what failed is to reach who handles failures, not to hide behind a BaseException
         if exc is not None and not swallowed and exc not in failures:
             if not failures and not isinstance(exc, Exception):
                 raise exc  # Cancelled, KeyboardInterrupt, ...: of the block alone

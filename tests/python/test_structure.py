@@ -334,3 +334,55 @@ def test_local_and_contextvars_are_each_goroutines_own():
     gs = [go(work, i) for i in range(5)]
     assert [g.join(T) for g in gs] == [(i, i) for i in range(5)]
     assert mine.x == "main" and var.get() == 1
+
+
+# ---- a group that is cancelled from outside, and one of whose members fails as it ends ---------------------------------------
+
+
+def fails_when_cancelled():
+    try:
+        Chan().recv()
+    finally:
+        raise KeyError("tidying up")
+
+
+def of_one_that_fails():
+    with Group() as group:
+        group.go(fails_when_cancelled)
+
+
+def test_a_failure_in_a_group_that_expires():
+    with pytest.raises(ExceptionGroup) as e:
+        with ramet.timeout(0.001):
+            of_one_that_fails()
+    assert [repr(x) for x in e.value.exceptions] == ["KeyError('tidying up')"]
+
+
+def test_a_failure_in_a_group_that_another_group_cancels():
+    with pytest.raises(ExceptionGroup) as e:
+        with Group() as group:
+            group.go(of_one_that_fails)
+            gosched()
+            raise ValueError
+    block, member = e.value.exceptions
+    assert isinstance(block, ValueError)
+    assert [type(x) for x in member.exceptions] == [KeyError]
+
+
+def test_a_failure_in_a_group_of_a_goroutine_that_is_cancelled():
+    def work():
+        try:
+            of_one_that_fails()
+        except* KeyError:
+            log.append("handled")
+        gosched()
+        log.append("not cancelled")
+
+    log = []
+    g = go(work)
+    for _ in range(3):
+        gosched()
+    g.cancel("enough")
+    e = g.exception(T)
+    assert isinstance(e, GoroutineCancelled) and e.args == ("enough",)
+    assert log == ["handled"]
