@@ -27,8 +27,8 @@ run: build ## build, then run the main job: examples/downloader.py
 test: venv ## every C test (plain, ASan, UBSan), and every Python test on each CPython found
 	@$(TEST) c asan ubsan py $(PYTEST_ARGS)
 
-test-all: docs test ## all that make test runs, what takes long, and that the documentation builds without a warning
-	@RAMET_SLOW=1 $(TEST) py -- -m slow $(ARGS)
+test-all: docs test ## the same, then models, differentials and slow tests at length, and that the documentation builds without a warning
+	@RAMET_SLOW=1 $(TEST) py -- -o timeout=1800 -o faulthandler_timeout=1700 -m "slow or long" $(ARGS)
 
 test-c: venv ## the C tests, asserts on
 	@$(TEST) c

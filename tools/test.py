@@ -29,7 +29,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 WANTED = ["3.11", "3.12", "3.13", "3.13t", "3.14"]
-PYTEST_LIMIT = 600  # seconds for one interpreter's tests: each test has a limit of its own
+SLOW = os.environ.get("RAMET_SLOW") == "1"
+PYTEST_LIMIT = 7200 if SLOW else 600  # seconds for one interpreter's tests: each test has a limit of its own
 C_OPTIONS = {
     "c": [],
     "asan": ["-Db_sanitize=address"],

@@ -13,6 +13,8 @@ from pathlib import Path
 import programs
 import pytest
 
+pytestmark = pytest.mark.long
+
 HERE = Path(__file__).parent
 SLOW = os.environ.get("RAMET_SLOW") == "1"
 PROGRAMS = 5000 if SLOW else 250

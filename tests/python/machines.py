@@ -11,8 +11,7 @@ import ramet
 from helpers import SLOW
 from hypothesis import HealthCheck, settings
 
-EXAMPLES = 20 if SLOW else 1  # times as many examples
-EXAMPLES *= int(os.environ.get("RAMET_EXAMPLES", "1"))
+EXAMPLES = (10 if SLOW else 1) * int(os.environ.get("RAMET_EXAMPLES", "1"))  # times as many examples
 
 
 def profile(examples, steps=40):

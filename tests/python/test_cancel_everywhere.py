@@ -14,6 +14,8 @@ from ramet import Chan, GoroutineCancelled, Group, blocking, cancel_scope, conte
 from ramet import os as ros
 from ramet.time import Ticker, Timer, after, sleep
 
+pytestmark = pytest.mark.long
+
 OURS = (__file__, os.path.dirname(ramet.__file__) + os.sep)
 
 

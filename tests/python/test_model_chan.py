@@ -7,11 +7,14 @@ wake-up and its next turn (a cancellation, a close, another taker) must not chan
 import time
 from collections import deque
 
+import pytest
 import ramet
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from machines import RAISED_CANCELLED, Actor, end, outcome, profile, settle
 from ramet import Chan, ChanClosed, WouldBlock, default
+
+pytestmark = pytest.mark.long
 
 RECV, SEND = "recv", "send"
 CLOSED = ("raised", ChanClosed)

@@ -7,6 +7,7 @@ also when it is not the first of its operation and when what it waits for has ju
 import os
 import random
 
+import pytest
 import ramet
 from helpers import T
 from hypothesis import strategies as st
@@ -14,6 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from machines import RAISED_CANCELLED, Actor, profile
 from ramet import net
 from ramet.time import sleep
+
+pytestmark = pytest.mark.long
 
 SEPARATORS = [b"\n", b"--", b"\r\n", b"-\n-", b"---\n", b"\n\n"]
 TIMED_OUT = ("raised", TimeoutError)

@@ -4,12 +4,15 @@ The goroutine reads its next order from a channel under a shield of its own, so 
 the waits that it is ordered to do are.
 """
 
+import pytest
 import ramet
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from machines import profile, settle
 from ramet import Cancelled, Chan, cancel_scope, move_on_after, shield, timeout
 from ramet.time import monotonic, sleep
+
+pytestmark = pytest.mark.long
 
 LEAVE, WAIT, POINT, SWALLOW = "leave", "wait", "point", "swallow"
 NOW = -1.0  # a deadline that has passed long since

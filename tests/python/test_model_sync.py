@@ -15,6 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from machines import RAISED_CANCELLED, Actor, end, outcome, profile, settle
 from ramet import PanicError, sync
 
+pytestmark = pytest.mark.long
+
 SOON = 0.0005
 TRUE, FALSE, NONE = ("returned", True), ("returned", False), ("returned", None)
 TIMED_OUT = ("raised", TimeoutError)
