@@ -23,7 +23,7 @@ class Goal:
     def text(self):
         if not self.against:
             return f"<= {self.limit:,g}"
-        what = "beside" + self.base.split(" beside")[1] if self.base else self.against
+        what = self.base[self.base.find("beside ") if "beside " in self.base else 0 :] or self.against
         if self.plus:
             return f"<= {what} + {self.plus:g} ns"
         return f"<= {self.limit:g} x {what}"
@@ -57,6 +57,8 @@ def python_goals():
         for cores in ("2 cores", "1 core"):
             limit = 0.1 if (gap, cores) == ("back to back", "2 cores") else 0.7
             goals.append(Goal(r.PYTHON, f"blocking {gap}, {cores}", "ramet", limit, r.BEST_PYTHON))
+    goals.append(Goal(r.PYTHON, "mutex, alone", "ramet", 1.3, "ramet", r.CALLS))
+    goals.append(Goal(r.PYTHON, "timeout block", "ramet", 1.5, "ramet", r.CALLS))  # of three calls
     goals.append(Goal(r.PYTHON, "parked 1,000,000: memory a task", "ramet", 5200, ""))
     goals.append(Goal(r.PYTHON, "parked 1,000,000: time", "ramet", 5, ""))
     return goals
@@ -91,6 +93,8 @@ def c_goals():
         "select ready, 8 cases": (0.11, 0.4),
         "select blocking, 2 cases": (0.27, 0.5),
         "select blocking, 8 cases": (0.17, 0.4),
+        "mutex, alone": (0.5, 1.0),
+        "mutex, 8 contenders that yield": (0.5, 0.5),  # the design's are on two procs
         "1,000,000 timers: create": (0.3, 0.5),
         "1,000,000 timers: stop": (2, 3),
     }

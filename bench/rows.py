@@ -70,6 +70,7 @@ class Peer:
 
 
 MICRO = ("yield", "spawn", "startmany", "pingpong", "unbuffered", "buffered", "selectready", "selectblock")
+CALLS = "two empty method calls"
 LOCKS = ("mutex", "mutexbusy", "timeout", "group", "queue")
 PLAIN = (*MICRO, *LOCKS, "parked", "sleepers", "blocking", "timers", "timerchurn")
 NET = ("echo", "line", "tls", "udp", "accept", "copyfile", "copysocket")
@@ -113,6 +114,7 @@ C_PROGRAMS = {
     "bench_timer": ("timers", "timerchurn"),
     "bench_blocking": ("blocking",),
     "bench_net": ("echo", "accept"),
+    "bench_sync": ("mutex", "mutexbusy"),
 }
 
 
@@ -187,8 +189,9 @@ ROWS = [
     micro("select ready, 8 cases", "selectready", "select", "--n", "8"),
     micro("select blocking, 2 cases", "selectblock", "select", "--n", "2"),
     micro("select blocking, 8 cases", "selectblock", "select", "--n", "8"),
-    micro("mutex, alone", "mutex", "locks", faces=(PYTHON,)),
-    micro("mutex, 8 contenders that yield", "mutexbusy", "locks", "--n", "8", faces=(PYTHON,)),
+    micro("mutex, alone", "mutex", "locks"),
+    micro("mutex, 8 contenders that yield", "mutexbusy", "locks", "--n", "8"),
+    micro(CALLS, "calls", "locks", faces=(PYTHON,)),
     micro("timeout block", "timeout", "locks", faces=(PYTHON,)),
     micro("group of 10", "group", "locks", faces=(PYTHON,)),
     micro("queue of 128, put and get", "queue", "locks", faces=(PYTHON,)),

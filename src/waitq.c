@@ -191,7 +191,8 @@ bool rm_cond_drop(rm_cond *c, rm_sudog *s) {
 int rm_cond_wait(rm_cond *c, rm_sudog *s, int64_t deadline) {
     rm_g *g = s->g;
     rm_lock_take(&c->lock);
-    int e = s->ok ? 0 : rm_check_cancel_before(g, deadline); /* a notified one leaves the cancellation to the next wait */
+    int e =
+        s->ok ? 0 : rm_check_cancel_before(g, deadline); /* a notified one leaves the cancellation to the next wait */
     if (s->ok || e || deadline == RAMET_POLL) {
         if (s->queued) rm_waitq_remove(&c->q, s);
         rm_lock_drop(&c->lock);

@@ -300,7 +300,8 @@ def main() -> int:
         at = argv.index("--")
         argv, extra = argv[:at], argv[at + 1 :]
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--jobs", type=int, default=1, help="interpreters tested at the same time (1)")
+    cpus = min(len(os.sched_getaffinity(0)), 4)
+    ap.add_argument("--jobs", type=int, default=cpus, help="interpreters tested at the same time (CPUs, at most 4)")
     ap.add_argument("suites", nargs="+", metavar="SUITE")
     args = ap.parse_args(argv)
 

@@ -193,6 +193,20 @@ def row_mutex(o):
     return {"ns": measure(round_, o)}
 
 
+def row_calls(o):
+    """What a lock and an unlock would cost if they did nothing."""
+
+    def round_(n):
+        first = second = (0).conjugate
+        t = now()
+        for _ in range(n):
+            first()
+            second()
+        return now() - t
+
+    return {"ns": measure(round_, o)}
+
+
 def row_mutexbusy(o):
     def round_(n):
         m, each, gosched = ramet.sync.Mutex(), max(1, n // o.n), ramet.gosched
@@ -266,6 +280,7 @@ def row_timerchurn(o):
 
 
 ROWS = {
+    "calls": row_calls,
     "mutex": row_mutex,
     "mutexbusy": row_mutexbusy,
     "timeout": row_timeout,

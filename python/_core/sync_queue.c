@@ -129,7 +129,7 @@ static rm_noinline PyObject *put_slow(py_queue *self, PyObject *item, int64_t de
     for (rm_g *g;;) {
         if (!caller(self, self->getters.first || (deadline != RAMET_POLL && full(self)), &g)) return NULL;
         if (self->open) return queue_open_put(self, item, deadline);
-        int e = g ? rm_check_cancel(g) : 0;
+        int e = g ? rm_check_cancel_before(g, deadline) : 0;
         if (e) return core_raise(st, g, e);
         if (self->is_shutdown) return queue_fail(st, Q_SHUTDOWN);
         rm_sudog *to = rm_waitq_claim(&self->getters);
@@ -169,7 +169,7 @@ static rm_noinline PyObject *get_slow(py_queue *self, int64_t deadline) {
     for (rm_g *g;;) {
         if (!caller(self, self->putters.first || (deadline != RAMET_POLL && !self->n), &g)) return NULL;
         if (self->open) return queue_open_get(self, deadline);
-        int e = g ? rm_check_cancel(g) : 0;
+        int e = g ? rm_check_cancel_before(g, deadline) : 0;
         if (e) return core_raise(st, g, e);
         PyObject *item = NULL;
         if (self->n) {

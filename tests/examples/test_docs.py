@@ -12,6 +12,7 @@ A c block is compiled against the header and library alone, and run.
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+CERTS = ROOT / "tests" / "python" / "certs"
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$|^<!-- (.*?) -->$", re.DOTALL | re.MULTILINE)
@@ -101,6 +103,8 @@ def run_python(page, program, tmp_path):
     for block in program:
         code = block.code.splitlines()
         lines += [""] * (block.line - 1 - len(lines)) + code + [f"print({mark!r})"]
+    shutil.copy(CERTS / "localhost.pem", tmp_path / "server.pem")  # what a page may find in its directory
+    shutil.copy(CERTS / "ca.pem", tmp_path)
     script = tmp_path / f"page_{page.stem}.py"  # os.py would hide a module
     script.write_text("\n".join(lines) + "\n", encoding="utf-8")
     ended = run([sys.executable, str(script)], tmp_path)
