@@ -43,16 +43,20 @@ PyObject *net_read_from(py_conn *self, PyObject *const *args, Py_ssize_t nargs, 
     rm_g *g = net_enter(self->st, "PacketConn.read_from()");
     if (!g) return NULL;
     net_settle(self);
-    PyObject *data = PyBytes_FromStringAndSize(NULL, n);
-    if (!data) return NULL;
-    packet a = {PyBytes_AS_STRING(data), (size_t)n, &peer};
+    /* what is usual goes through the scratch buffer, as in net.c */
+    bool small = n <= NET_SCRATCH_BYTES;
+    PyObject *data = small ? NULL : PyBytes_FromStringAndSize(NULL, n);
+    if (!small && !data) return NULL;
+    packet a = {small ? self->st->net_scratch : PyBytes_AS_STRING(data), (size_t)n, &peer};
     memset(&peer, 0, sizeof peer);
     ssize_t got = rm_conn_io(self->c, g, RM_NP_READ, receive, &a, deadline);
     if (got < 0) {
-        Py_DECREF(data);
+        Py_XDECREF(data);
         return net_conn_fail(self, g, (int)got, "read_from");
     }
-    if (got < n && _PyBytes_Resize(&data, got)) return NULL;
+    if (small) data = PyBytes_FromStringAndSize(a.buf, got);
+    else if (got < n) _PyBytes_Resize(&data, got);
+    if (!data) return NULL;
     PyObject *addr = peer.len ? net_address(&peer) : Py_NewRef(Py_None);
     PyObject *out = addr ? PyTuple_Pack(2, data, addr) : NULL;
     Py_XDECREF(addr);
