@@ -116,6 +116,14 @@ rm_inline ssize_t net_pull(py_conn *self, rm_g *g, void *buf, size_t n, int64_t 
                                           : rm_conn_read_more(self->c, g, buf, n, deadline);
 }
 
+/* net_open.c */
+PyObject *net_accept(py_conn *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *net_accept_next(py_conn *self);
+PyObject *net_connect(PyObject *module, PyObject *args);
+PyObject *net_listen(PyObject *module, PyObject *args);
+PyObject *net_listen_packet(PyObject *module, PyObject *args);
+extern const char net_accept_doc[], net_connect_doc[], net_listen_doc[], net_listen_packet_doc[];
+
 /* net_buffer.c; all but the methods with the read turn */
 rm_inline size_t net_buffered(const py_conn *self) { return self->in.end - self->in.start; }
 /* At most n bytes of what is buffered; NULL with an exception, and they stay. */
