@@ -42,6 +42,7 @@ MODULES = [
     "ramet.io",
     "ramet.os",
     "ramet.os.signal",
+    "ramet.debug",
 ]
 SPECIAL = ["__enter__", "__exit__", "__iter__", "__len__", "__class_getitem__"]
 

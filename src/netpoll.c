@@ -154,6 +154,11 @@ void rm_netpoll_fini(rm_rt *rt, bool child_of_fork) {
 uint32_t rm_netpoll_waiters(const rm_p *p) { return p->netpoll->waiting; }
 uint32_t rm_netpoll_fds(const rm_p *p) { return rm_load(&p->netpoll->fds); }
 
+void rm_netpoll_own_fds(const rm_p *p, int *poller, int *waker) {
+    *poller = p->netpoll->os.poller;
+    *waker = p->netpoll->os.waker;
+}
+
 /* ------------------------------------------------------------------ descriptors of ours ---- */
 
 int rm_pd_open(rm_rt *rt, int fd, rm_pd **out) {

@@ -83,5 +83,7 @@ bool rm_netpoll_woken(const rm_p *p);
  * fds. */
 uint32_t rm_netpoll_waiters(const rm_p *p);
 uint32_t rm_netpoll_fds(const rm_p *p);
+/* Its own: what it polls, and what wakes it (-1: there is none). */
+void rm_netpoll_own_fds(const rm_p *p, int *poller, int *waker);
 
 #endif

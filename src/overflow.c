@@ -175,7 +175,16 @@ void rm_overflow_uninstall(void) {
     pthread_mutex_unlock(&mutex);
 }
 
+int rm_overflow_installed(int sig) {
+    struct sigaction now;
+    if (sigaction(sig, NULL, &now) || !has_handler(&now)) return 0;
+    if (now.sa_flags & SA_SIGINFO && now.sa_sigaction == on_fault) return 1;
+    return rm_load(&users) > 0 ? 2 : 0;
+}
+
 static __thread void *alt;
+
+bool rm_overflow_thread_installed(void) { return alt != NULL; }
 
 int rm_overflow_thread_init(void) {
     stack_t ss;

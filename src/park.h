@@ -87,8 +87,9 @@ typedef struct rm_hooks {
     int64_t (*deadlock)(rm_rt *rt);
     /* A stack overflow of g at addr, in a SIGSEGV handler: true if it was dealt with. Async-signal-safe. */
     bool (*overflow)(rm_rt *rt, rm_g *g, void *addr);
-    /* sysmon's thread: goroutine g has run for `ns` without a switch; oncpu: its thread is burning CPU. */
-    void (*hog)(rm_rt *rt, int64_t ns, bool oncpu);
+    /* sysmon's thread: there have been `switches`, and none for `ns`; oncpu: the proc's thread is burning CPU. Returns
+     * after how many ns without a switch it wants to be called again, at the latest (0: it does not mind). */
+    int64_t (*hog)(rm_rt *rt, uint64_t switches, int64_t ns, bool oncpu);
     /* sysmon's thread: every tick while the proc is busy. */
     void (*tick)(rm_rt *rt);
 } rm_hooks;
@@ -117,6 +118,7 @@ struct rm_rt {
     uint32_t external;     /* reasons outside the runtime that may still wake a goroutine */
     uint32_t foreign_blocked; /* atomic: foreign threads that nothing but a wake-up will get on */
     bool quiet, closing;
+    bool alternate;        /* the proc's thread has an alternate signal stack of ours */
     int pid;
 };
 

@@ -84,6 +84,7 @@ int rm_rt_new(const rm_rt_config *config, rm_rt **out) {
     if ((e = rm_pool_init(rt, config->max_threads ? config->max_threads : RM_POOL_MAX))) goto fail_netpoll;
     if ((e = rm_overflow_install())) goto fail_pool;
     if ((e = rm_overflow_thread_init())) goto fail_overflow;
+    rt->alternate = rm_overflow_thread_installed();
     rm_m_enter(m);
     *out = rt;
     return 0;

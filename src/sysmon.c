@@ -2,7 +2,7 @@
  *
  * While the proc is busy it ticks every RM_SYSMON_NS: it keeps the coarse clock p->now, has the
  * loop look at timers and poller if it has not for a tick, and tells the embedder (hooks.hog) of a
- * goroutine that has run without a switch for 1, 2, 4 ... ticks and then every second. While the
+ * goroutine that has run without a switch for 1, 2, 4 ... ticks, then every second, and when it asks to. While the
  * proc is idle it has nothing to do: after IDLE_TICKS of that it sleeps until rm_sysmon_wake, but
  * for free stacks: those that nobody needed for some seconds are given back to the system first, a
  * few a tick.
@@ -85,8 +85,10 @@ static void sysmon_busy(struct rm_sysmon *s, sysmon_seen *seen, int64_t now) {
     int64_t ran = now - seen->since;
     if (ran < seen->hog_next) return;
     seen->hog_next = 2 * ran < ran + SYSMON_HOG_MAX_NS ? 2 * ran : ran + SYSMON_HOG_MAX_NS;
+    if (!rt->hooks.hog) return;
     /* a twentieth: others may want the CPU, too */
-    if (rt->hooks.hog) rt->hooks.hog(rt, ran, s->has_cpu_clock && used > ran / 20);
+    int64_t next = rt->hooks.hog(rt, switches, ran, s->has_cpu_clock && used > ran / 20);
+    if (next > ran && next < seen->hog_next) seen->hog_next = next;
 }
 
 /* The low-water mark of the depot over a period is what nobody needed. */

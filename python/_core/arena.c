@@ -72,3 +72,12 @@ void rm_arena_uninstall(void) {
     }
     rm_shared_drop(&lock);
 }
+
+int rm_arena_installed(void) {
+    PyObjectArenaAllocator now;
+    rm_shared_take(&lock);
+    PyObject_GetArenaAllocator(&now);
+    int how = !hooked ? 0 : now.alloc == arena_alloc ? 1 : 2;
+    rm_shared_drop(&lock);
+    return how;
+}

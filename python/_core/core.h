@@ -81,6 +81,8 @@ struct core_state {
     int64_t doubt_since, doubt_asked;
     pthread_t host_thread;
     bool blocked_reported;   /* ... and of main blocking outside */
+    int64_t hog_ns;          /* atomic: report who keeps the proc for so long (0: nobody) */
+    uint64_t hog_told;       /* the switches + 1 at the last report */
     size_t stack_size;       /* options, before first use */
     unsigned max_threads;
     uint64_t seed;
@@ -162,6 +164,7 @@ int scope_init(PyObject *module, core_state *st);
 void scope_clear(core_state *st);
 int timer_init(PyObject *module, core_state *st);
 int sync_init(PyObject *module, core_state *st);
+int debug_init(PyObject *module, core_state *st);
 
 /* time.time() */
 double core_wall_time(void);
@@ -203,5 +206,11 @@ PyObject *host_after_fork(core_state *st);  /* in a forked child */
 /* The function of the goroutine that a child was forked in has returned: the process ends. */
 _Noreturn void host_forked_exit(core_state *st, rm_g *g, int exit_code);
 extern const rm_hooks host_hooks;
+/* What of the prompt's is installed. */
+enum { HOST_INPUT_HOOK = 1, HOST_INPUT_HOOK_BEHIND = 2, HOST_INTERRUPTER = 4 };
+int host_prompt_installed(const core_state *st);
+
+/* debug.c: on sysmon's thread, as rm_hooks.hog */
+int64_t debug_hog(core_state *st, rm_rt *rt, uint64_t switches, int64_t ns, bool oncpu);
 
 #endif

@@ -181,8 +181,7 @@ static int64_t on_deadlock(rm_rt *rt) {
 static bool anyone_waits(rm_rt *rt) { return rm_rt_count(rt) > 1; }
 
 /* On sysmon's thread: main has been away from ramet for a while, and not burning CPU. Say so once. */
-static void on_hog(rm_rt *rt, int64_t ns, bool oncpu) {
-    core_state *st = rt->embedder;
+static void main_outside(core_state *st, rm_rt *rt, int64_t ns, bool oncpu) {
     if (oncpu || ns < RAMET_SECOND || st->blocked_reported || st->hosted || !anyone_waits(rt)) return;
     if (rm_load(&rt->p.cur) != rt->main_g) return;
     st->blocked_reported = true;
@@ -192,6 +191,12 @@ static void on_hog(rm_rt *rt, int64_t ns, bool oncpu) {
     if (!r) PyErr_WriteUnraisable(NULL);
     Py_XDECREF(r);
     PyGILState_Release(gil);
+}
+
+static int64_t on_hog(rm_rt *rt, uint64_t switches, int64_t ns, bool oncpu) {
+    core_state *st = rt->embedder;
+    main_outside(st, rt, ns, oncpu);
+    return debug_hog(st, rt, switches, ns, oncpu);
 }
 
 static void on_tick(rm_rt *rt) { rm_yellow_watch(rt, ((core_state *)rt->embedder)->interp); }
@@ -256,6 +261,12 @@ static int input_hook(void) {
     }
     if (!held) PyEval_SaveThread();
     return 0;
+}
+
+int host_prompt_installed(const core_state *st) {
+    int what = have_interrupter ? HOST_INTERRUPTER : 0;
+    if (!st->rt || repl_state != st) return what;
+    return what | (PyOS_InputHook == input_hook ? HOST_INPUT_HOOK : PyOS_InputHook ? HOST_INPUT_HOOK_BEHIND : 0);
 }
 
 /* ------------------------------------------------------------------ exit ---- */
@@ -340,6 +351,7 @@ static void *host_main(void *arg) {
     core_state *st = h->st;
     PyThreadState *ts = PyThreadState_New(st->interp);
     int e = -ENOMEM;
+    pthread_setname_np(pthread_self(), "ramet-host");
     if (ts) {
         PyEval_RestoreThread(ts);
         e = make_rt(st, true);

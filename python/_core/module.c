@@ -434,6 +434,7 @@ static int core_exec(PyObject *module) {
     if (chan_init(module, st) || goroutine_init(module, st) || select_init(module, st)) return -1;
     if (blocking_init(module, st) || net_init(module, st)) return -1;
     if (scope_init(module, st) || timer_init(module, st) || sync_init(module, st)) return -1;
+    if (debug_init(module, st)) return -1;
     return 0;
 }
 

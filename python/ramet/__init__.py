@@ -132,7 +132,7 @@ def __getattr__(name: str) -> _Any:
     # these import socket, concurrent.futures, ...: only who uses them pays for that
     import importlib
 
-    if name in ("context", "io", "net", "os", "sync", "time"):
+    if name in ("context", "debug", "io", "net", "os", "sync", "time"):
         return importlib.import_module(f"{__name__}.{name}")
     if name in ("Executor", "Group", "as_completed", "gather", "wait"):
         value = getattr(importlib.import_module(f"{__name__}._structure"), name)

@@ -117,17 +117,36 @@ def _report_blocked(seconds: float) -> None:
     )
 
 
+def _report_hog(id: int, name: str | None, seconds: float, oncpu: bool, frames: _Frames) -> None:
+    who = name or ("main" if id == 1 else f"goroutine-{id}")
+    how = "using the CPU" if oncpu else "blocked outside ramet"
+    print(
+        f"ramet: goroutine {id} {who!r} has kept its proc for {seconds:.2f} s without a switch, {how}:\n"
+        + "".join(_stack_lines(frames)),
+        file=sys.stderr,
+        end="",
+        flush=True,
+    )
+
+
+_registered: list[tuple[str, str, str]] = []  # for debug.hooks(): what cannot be asked for
+
+
 def _first_use() -> None:
     import atexit
     import os
 
     global _first_user
     _first_user = _thread.get_ident()
+    if _registered:  # once more, in a forked child: these are inherited
+        return
     atexit.register(_core._shutdown)
+    _registered.append(("exit handler", "ends the goroutines and the threads", "atexit"))
     os.register_at_fork(after_in_child=_core._after_fork)
+    _registered.append(("fork handler", "gives a forked child a runtime of its own", "os.register_at_fork"))
 
 
 def install(core: ModuleType) -> None:
     """Give the extension the functions it calls by name."""
-    for fn in (_deadlock_text, _report_doubt, _report_left, _report_blocked, _first_use):
+    for fn in (_deadlock_text, _report_doubt, _report_left, _report_blocked, _report_hog, _first_use):
         setattr(core, fn.__name__, fn)

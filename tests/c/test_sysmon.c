@@ -11,13 +11,17 @@ static rm_rt *the_runtime(void) { return rm_g_self()->p->rt; }
 
 static struct {
     int calls, oncpu;
-    int64_t last;
+    int64_t last, ask; /* to be called again then */
+    uint64_t switches;
 } hog;
 
-static void on_hog(rm_rt *rt, int64_t ns, bool oncpu) { /* on sysmon's thread */
+static int64_t on_hog(rm_rt *rt, uint64_t switches, int64_t ns, bool oncpu) { /* on sysmon's thread */
+    (void)rt;
     rm_store(&hog.last, ns);
+    rm_store(&hog.switches, switches);
     if (oncpu) rm_store(&hog.oncpu, hog.oncpu + 1);
     rm_store_rel(&hog.calls, hog.calls + 1);
+    return ns < rm_load(&hog.ask) ? rm_load(&hog.ask) : 0;
 }
 
 static void burn(int64_t ns) { for (int64_t until = ramet_deadline(ns); ramet_now() < until;); }
@@ -57,9 +61,19 @@ static bool switching_is_not(void) {
     return rm_load_acq(&hog.calls) == 0;
 }
 
+static bool asked_for_is_told(void) { /* not only at 10, 20, 40, 80 ms */
+    watch_hogs(the_runtime());
+    rm_store(&hog.ask, 50 * MS);
+    burn(70 * MS);
+    bool told = rm_load_acq(&hog.calls) && rm_load(&hog.last) >= 50 * MS && rm_load(&hog.last) < 75 * MS;
+    CHECK(!told || rm_load(&hog.switches) == the_runtime()->p.switches);
+    return told;
+}
+
 static void hogs_are_told(void) {
     WITHIN_TRIES(burning_is_told());
     WITHIN_TRIES(blocking_is_told());
+    WITHIN_TRIES(asked_for_is_told());
     WITHIN_TRIES(switching_is_not());
     the_runtime()->hooks.hog = NULL;
 }

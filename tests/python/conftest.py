@@ -29,6 +29,13 @@ NOT_UNDER_ASAN = {
         "test_fatal_overflow_names_the_goroutine",
         "test_other_faults_are_as_without_us",
     ),
+    "ASan has handlers and an alternate stack of its own": (
+        "test_nothing_after_the_import",
+        "test_what_is_listed_is_there",
+        "test_what_somebody_has_replaced",
+        "test_a_runtime_on_a_thread_of_its_own",
+        "test_hooks_in_a_forked_child",
+    ),
     "libasan leaves its allocator locked in a forked child": ("test_fork.py",),
 }
 

@@ -41,6 +41,15 @@ def _on_signal(signum: int, frame: _FrameType | None) -> None:
             pass
 
 
+def _installed() -> list[tuple[str, str, str]]:
+    """For debug.hooks()."""
+    return [
+        (f"handler of signal {number}", "sends it to the channels of notify()", "signal.signal")
+        for number in sorted(_channels)
+        if _signal.getsignal(number) is _on_signal
+    ]
+
+
 def _in_main_thread(what: str) -> None:
     import threading
 

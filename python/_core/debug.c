@@ -1,0 +1,140 @@
+/* debug.c: what ramet.debug needs of the core: what is installed, and who keeps the proc.
+ *
+ * debug_hooks is derived from what is there now: handlers and hooks are asked for where that can be done, threads and
+ * descriptors are those of the runtime. */
+#include "core.h"
+
+#include <signal.h>
+
+#include "arena.h"
+#include "cpython_state.h"
+#include "overflow.h"
+
+/* ------------------------------------------------------------------ what is installed ---- */
+
+static int add(PyObject *list, const char *name, const char *what, const char *where) {
+    PyObject *t = Py_BuildValue("(sss)", name, what, where);
+    int e = t ? PyList_Append(list, t) : -1;
+    Py_XDECREF(t);
+    return e;
+}
+
+static int add_fault(PyObject *list, int sig, const char *name) {
+    int how = rm_overflow_installed(sig);
+    if (!how) return 0;
+    return add(list, name, "deals with an overflow of a goroutine's stack; other faults go to the handler before it",
+               how == 1 ? "sigaction" : "sigaction, behind a handler that was installed later");
+}
+
+static int add_process(const core_state *st, PyObject *list) {
+    if (add_fault(list, SIGSEGV, "SIGSEGV handler") || add_fault(list, SIGBUS, "SIGBUS handler")) return -1;
+    int arena = rm_arena_installed(), prompt = host_prompt_installed(st);
+    if (arena && add(list, "arena allocator", "keeps 16 KiB chunks of Python's data stack",
+                     arena == 1 ? "PyObject_SetArenaAllocator" : "PyObject_SetArenaAllocator, below a later one"))
+        return -1;
+    if (prompt & (HOST_INPUT_HOOK | HOST_INPUT_HOOK_BEHIND) &&
+        add(list, "input hook", "runs goroutines while the prompt waits for a key",
+            prompt & HOST_INPUT_HOOK ? "PyOS_InputHook" : "PyOS_InputHook, behind one that was installed later"))
+        return -1;
+    return prompt & HOST_INTERRUPTER ? add(list, "prompt timer", "sends SIGINT once more to the prompt", "timer_create")
+                                     : 0;
+}
+
+static int add_fd(PyObject *list, const char *name, const char *what, int fd) {
+    char where[32];
+    snprintf(where, sizeof where, "fd %d", fd);
+    return fd < 0 ? 0 : add(list, name, what, where);
+}
+
+static int add_runtime(const core_state *st, PyObject *list) {
+    rm_rt *rt = st->rt;
+    ramet_stats stats = {0};
+    int poller, waker;
+    rm_pool_stats(rt, &stats);
+    rm_netpoll_own_fds(&rt->p, &poller, &waker);
+    if (rt->alternate &&
+        add(list, "alternate signal stack", "what the fault handlers run on", "sigaltstack of the proc's thread"))
+        return -1;
+    if (st->hosted && add(list, "host thread", "runs the goroutines", "thread ramet-host")) return -1;
+    if (rt->sysmon && add(list, "watching thread", "keeps time and watches the proc", "thread ramet-sysmon")) return -1;
+    for (uint64_t i = 0; i < stats.pool_threads; i++)
+        if (add(list, "pool thread", "makes calls that block", "thread ramet-pool")) return -1;
+    return add_fd(list, "poller", "waits for descriptors", poller) ||
+                   add_fd(list, "waker", "wakes the proc in its poll", waker)
+               ? -1
+               : 0;
+}
+
+PyDoc_STRVAR(hooks_doc, "_hooks()\n--\n\n[(name, what, where), ...] of what the core has installed.");
+static PyObject *debug_hooks(PyObject *module, PyObject *u) {
+    (void)u;
+    core_state *st = core_of(module);
+    PyObject *list = PyList_New(0);
+    if (!list || (!add_process(st, list) && (!st->rt || !add_runtime(st, list)))) return list;
+    Py_DECREF(list);
+    return NULL;
+}
+
+/* ------------------------------------------------------------------ who keeps the proc ---- */
+
+/* With the GIL, and a thread state of sysmon's own: only g's thread could switch, and it needs the GIL for that. All
+ * that is wanted of g is taken before anything is made that could run other code. */
+static void report(core_state *st, rm_g *g, int64_t ns, bool oncpu) {
+    unsigned long long id = g->id;
+    py_goroutine *handle = (py_goroutine *)g->embed.handle;
+    PyObject *name = handle ? Py_XNewRef(handle->name) : NULL;
+    PyObject *frames = rm_pystate_frames(g);
+    PyObject *r = frames ? PyObject_CallMethod(st->module, "_report_hog", "KOdOO", id, name ? name : Py_None,
+                                               (double)ns / 1e9, oncpu ? Py_True : Py_False, frames)
+                         : NULL;
+    if (!r) PyErr_WriteUnraisable(NULL);
+    Py_XDECREF(r);
+    Py_XDECREF(frames);
+    Py_XDECREF(name);
+}
+
+static bool finalizing(void) {
+#if PY_VERSION_HEX >= 0x030d0000
+    return Py_IsFinalizing();
+#else
+    return _Py_IsFinalizing();
+#endif
+}
+
+int64_t debug_hog(core_state *st, rm_rt *rt, uint64_t switches, int64_t ns, bool oncpu) {
+    int64_t threshold = rm_load(&st->hog_ns), asked = rm_now();
+    if (!threshold || st->hog_told == switches + 1) return 0;
+    if (ns < threshold) return threshold;
+    if (st->closed || finalizing() || (!st->hosted && rm_rt_count(rt) <= 1)) return 0; /* main alone is no hog */
+    PyThreadState *ts = PyThreadState_New(st->interp);
+    if (!ts) return 0;
+    PyEval_RestoreThread(ts);
+    rm_g *g = rt->p.cur; /* the one that was seen, if there has been no switch */
+    if (!st->closed && rt->p.switches == switches && !rm_load(&rt->p.idle) && g != rt->p.g0 &&
+        !(g->flags & RM_GF_SYSTEM) && rm_load(&st->hog_ns)) {
+        st->hog_told = switches + 1;
+        report(st, g, ns + (rm_now() - asked), oncpu);
+    }
+    PyThreadState_Clear(ts);
+    PyThreadState_DeleteCurrent();
+    return 0;
+}
+
+PyDoc_STRVAR(threshold_doc, "_blocked_threshold(seconds, /)\n--\n\nReport who keeps the proc for so long; 0: nobody.");
+static PyObject *debug_threshold(PyObject *module, PyObject *seconds) {
+    int64_t ns;
+    if (core_duration(seconds, "seconds", &ns)) return NULL;
+    rm_store(&core_of(module)->hog_ns, ns > 0 ? ns : 0);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"_hooks", debug_hooks, METH_NOARGS, hooks_doc},
+    {"_blocked_threshold", debug_threshold, METH_O, threshold_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+int debug_init(PyObject *module, core_state *st) {
+    (void)st;
+    return PyModule_AddFunctions(module, functions);
+}
