@@ -199,6 +199,20 @@ void rm_lock_dropped(rm_g *g, void *lock) {
     rm_lock_drop((rm_lock *)lock);
 }
 
+rm_inline void let_others(rm_p *p, rm_g *g) {
+    if (!p->runnext && rm_runq_empty(&p->runq) && p->tick > 1 && !rm_load(&p->attention)) {
+        p->tick--;
+        return;
+    }
+    g->state = RM_RUNNABLE;
+    rm_runq_push(&p->runq, g);
+    rm_g *to = pick(p);
+    if (rm_unlikely(to == g)) g->state = RM_RUNNING;
+    else switch_g(p, g, to);
+}
+
+void rm_preempt(rm_g *g) { let_others(g->p, g); }
+
 int rm_yield(rm_g *g) {
     int e = rm_check_cancel(g);
     if (e) return e;
@@ -211,15 +225,7 @@ int rm_yield(rm_g *g) {
         if (rt->hooks.block_leave) rt->hooks.block_leave(rt, token);
         return 0;
     }
-    if (!p->runnext && rm_runq_empty(&p->runq) && p->tick > 1 && !rm_load(&p->attention)) {
-        p->tick--;
-        return 0;
-    }
-    g->state = RM_RUNNABLE;
-    rm_runq_push(&p->runq, g);
-    rm_g *to = pick(p);
-    if (rm_unlikely(to == g)) g->state = RM_RUNNING;
-    else switch_g(p, g, to);
+    let_others(p, g);
     return 0;
 }
 

@@ -92,6 +92,9 @@ typedef struct rm_hooks {
     int64_t (*hog)(rm_rt *rt, uint64_t switches, int64_t ns, bool oncpu);
     /* sysmon's thread: every tick while the proc is busy. */
     void (*tick)(rm_rt *rt);
+    /* sysmon's thread, where rt->slice is set: who runs since switch number `switches` burns CPU, and has had a slice
+     * (then: another one). It is to be made to call rm_preempt. */
+    void (*preempt)(rm_rt *rt, uint64_t switches);
 } rm_hooks;
 
 struct rm_m {
@@ -117,6 +120,7 @@ struct rm_rt {
     struct rm_owner *owner;
     uint32_t external;     /* reasons outside the runtime that may still wake a goroutine */
     uint32_t foreign_blocked; /* atomic: foreign threads that nothing but a wake-up will get on */
+    int64_t slice;         /* atomic, ns: how long a goroutine may run before hooks.preempt is called; 0: for ever */
     bool quiet, closing;
     bool alternate;        /* the proc's thread has an alternate signal stack of ours */
     int pid;
@@ -180,6 +184,8 @@ void rm_ready_tail(rm_p *p, rm_g *g);
 
 /* Let all that are runnable run first. */
 int rm_yield(rm_g *g);
+/* The same for one that did not ask for it, on the proc: no cancellation point. */
+void rm_preempt(rm_g *g);
 int rm_sleep(rm_g *g, int64_t ns);
 
 /* Leave the current, dead goroutine for good. */

@@ -2,7 +2,8 @@
  *
  * While the proc is busy it ticks every RM_SYSMON_NS: it keeps the coarse clock p->now, has the
  * loop look at timers and poller if it has not for a tick, and tells the embedder (hooks.hog) of a
- * goroutine that has run without a switch for 1, 2, 4 ... ticks, then every second, and when it asks to. While the
+ * goroutine that has run without a switch for 1, 2, 4 ... times RM_SYSMON_NS, then every second, and when it asks to. Where
+ * goroutines are preempted it ticks at least twice a slice, and asks for it (hooks.preempt) at the end of each. While the
  * proc is idle it has nothing to do: after IDLE_TICKS of that it sleeps until rm_sysmon_wake, but
  * for free stacks: those that nobody needed for some seconds are given back to the system first, a
  * few a tick.
@@ -44,6 +45,8 @@ typedef struct sysmon_seen {
     int64_t since;    /* when switches was seen to have moved */
     int64_t cpu;      /* CPU time of the proc's thread then */
     int64_t hog_next; /* tell the embedder when the same goroutine has run for so long */
+    int64_t asked;    /* when its slice began: then, or when it was last asked to give way */
+    int64_t asked_cpu;
     int idle_ticks;
     uint32_t depot_low; /* fewest free stacks since trim_at was set */
     uint32_t to_trim;
@@ -65,6 +68,18 @@ static int64_t sysmon_cpu(const struct rm_sysmon *s) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+static int64_t sysmon_tick(const rm_rt *rt) {
+    int64_t half = rm_load(&rt->slice) / 2;
+    return half && half < RM_SYSMON_NS ? half : RM_SYSMON_NS;
+}
+
+/* Somebody else runs, or nobody has. */
+static void sysmon_turn(sysmon_seen *seen, int64_t now, int64_t cpu) {
+    seen->since = seen->asked = now;
+    seen->cpu = seen->asked_cpu = cpu;
+    seen->hog_next = RM_SYSMON_NS;
+}
+
 static void sysmon_busy(struct rm_sysmon *s, sysmon_seen *seen, int64_t now) {
     rm_rt *rt = s->rt;
     rm_p *p = &rt->p;
@@ -74,13 +89,16 @@ static void sysmon_busy(struct rm_sysmon *s, sysmon_seen *seen, int64_t now) {
     uint64_t switches = rm_load(&p->switches), polls = rm_load(&p->polls);
     if (polls == seen->polls) rm_attend(p);
     seen->polls = polls;
-    int64_t used = sysmon_cpu(s) - seen->cpu;
+    int64_t cpu = sysmon_cpu(s), used = cpu - seen->cpu, slice = rm_load(&rt->slice);
     if (switches != seen->switches) {
         seen->switches = switches;
-        seen->since = now;
-        seen->cpu += used;
-        seen->hog_next = RM_SYSMON_NS;
+        sysmon_turn(seen, now, cpu);
         return;
+    }
+    if (slice && now - seen->asked >= slice) { /* a thread that waits in the system has nothing to give */
+        if (!s->has_cpu_clock || cpu - seen->asked_cpu > slice / 20) rt->hooks.preempt(rt, switches);
+        seen->asked = now;
+        seen->asked_cpu = cpu;
     }
     int64_t ran = now - seen->since;
     if (ran < seen->hog_next) return;
@@ -111,11 +129,13 @@ static void sysmon_trim(struct rm_sysmon *s, sysmon_seen *seen, int64_t now) {
 static void *sysmon_main(void *arg) {
     struct rm_sysmon *s = arg;
     rm_p *p = &s->rt->p;
-    sysmon_seen seen = {.since = rm_now(), .hog_next = RM_SYSMON_NS, .cpu = sysmon_cpu(s)};
+    sysmon_seen seen = {0};
+    sysmon_turn(&seen, rm_now(), sysmon_cpu(s));
     pthread_setname_np(pthread_self(), "ramet-sysmon");
     seen.trim_at = seen.since + rm_sysmon_trim_ns;
     while (!rm_load_acq(&s->stop)) {
-        bool deep = seen.idle_ticks >= SYSMON_IDLE_TICKS;
+        int64_t tick = sysmon_tick(s->rt);
+        bool deep = seen.idle_ticks * tick >= SYSMON_IDLE_TICKS * RM_SYSMON_NS;
         if (deep) {
             int64_t ns = seen.to_trim                      ? RM_SYSMON_NS
                          : rm_load(&s->rt->stacks.depot_n) ? rm_sysmon_trim_ns / 5
@@ -126,20 +146,17 @@ static void *sysmon_main(void *arg) {
              * wake us */
             if (!rm_xchg(&s->asleep, 0)) seen.idle_ticks = 0;
         } else {
-            sysmon_futex_wait(&s->stop, 0, RM_SYSMON_NS);
+            sysmon_futex_wait(&s->stop, 0, tick);
         }
         int64_t now = rm_now();
         if (rm_load_acq(&s->stop)) break;
         if (rm_load(&p->idle)) {
             seen.idle_ticks++;
-            seen.since = now;
-            seen.hog_next = RM_SYSMON_NS;
-            seen.cpu = sysmon_cpu(s);
+            sysmon_turn(&seen, now, sysmon_cpu(s));
         } else {
             if (deep) { /* a new day: what was seen before the sleep says nothing */
-                seen.since = now;
                 seen.switches = rm_load(&p->switches);
-                seen.cpu = sysmon_cpu(s);
+                sysmon_turn(&seen, now, sysmon_cpu(s));
             }
             seen.idle_ticks = 0;
             sysmon_busy(s, &seen, now);

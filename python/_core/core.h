@@ -44,6 +44,7 @@ enum { GO_ALIVE = 0, GO_RETURNED, GO_RAISED, GO_CANCELLED };
 enum {
     PYF_OWNS_HANDLE = 1 << 8, /* the goroutine holds a reference to its handle: it has a name or a done_chan */
     PYF_COLLECTED = 1 << 9,   /* somebody has taken care of how it fails */
+    PYF_NO_PREEMPT = 1 << 16, /* one no_preempt() block that it is in: the upper half is their number */
 };
 
 typedef struct py_chan {
@@ -87,6 +88,14 @@ struct core_state {
     unsigned max_threads;
     uint64_t seed;
     PyObject *main_exc;      /* to be raised in main */
+    /* preempt.c */
+    int64_t slice;           /* option: ns; 0: goroutines are not preempted */
+    int preempt_signal;      /* 0: none installed */
+    uint32_t preempt_asked;  /* atomic: sysmon has tripped it, and the handler has not run */
+    uint32_t preempt_again;  /* sysmon's: how often it has left it at that */
+    uint64_t preempt_for;    /* atomic: who is meant: the switch it runs since */
+    PyObject *preempt_handler, *import_locked, *raw_io;
+    PyTypeObject *no_preempt_type;
     /* types */
     PyTypeObject *goroutine_type, *chan_type, *case_type, *selection_type, *bomb_type;
     PyTypeObject *conn_type, *listener_type, *packet_type;
@@ -165,6 +174,13 @@ void scope_clear(core_state *st);
 int timer_init(PyObject *module, core_state *st);
 int sync_init(PyObject *module, core_state *st);
 int debug_init(PyObject *module, core_state *st);
+int preempt_init(PyObject *module, core_state *st);
+int preempt_traverse(core_state *st, visitproc visit, void *arg);
+void preempt_clear(core_state *st);
+/* In the main thread, which is the proc: from now on its goroutines have slices. -1 with an exception. */
+int preempt_start(core_state *st);
+/* rm_hooks.preempt */
+void preempt_ask(rm_rt *rt, uint64_t switches);
 
 /* time.time() */
 double core_wall_time(void);

@@ -92,7 +92,7 @@ static int on_block_signals(rm_rt *rt) {
 #define DOUBT_NS (10 * RAMET_SECOND)
 
 /* A Python handler other than the default of SIGINT: it may send or cancel. */
-static bool user_signal_handler(void) {
+static bool user_signal_handler(core_state *st) {
     PyObject *name = PyUnicode_FromString("signal"), *signal = name ? PyImport_GetModule(name) : NULL;
     bool found = false;
     Py_XDECREF(name);
@@ -107,7 +107,7 @@ static bool user_signal_handler(void) {
             PyErr_Clear();
             continue;
         }
-        found = PyCallable_Check(h) && h != dflt && !PyLong_Check(h);
+        found = PyCallable_Check(h) && h != dflt && h != st->preempt_handler && !PyLong_Check(h);
         Py_DECREF(h);
     }
     Py_XDECREF(dflt);
@@ -136,7 +136,7 @@ static void deadlock_entry(void *arg) {
     core_state *st = g->p->rt->embedder;
     rm_g *main = st->rt->main_g;
     rm_pystate_begin(&g->embed.py, st->tstate);
-    if (!other_threads(st) && !user_signal_handler()) {
+    if (!other_threads(st) && !user_signal_handler(st)) {
         if (main->state == RM_WAITING && rm_claim(main)) {
             main->wake_code = -EDEADLK;
             rm_ready_tail(g->p, main);
@@ -180,16 +180,21 @@ static int64_t on_deadlock(rm_rt *rt) {
 
 static bool anyone_waits(rm_rt *rt) { return rm_rt_count(rt) > 1; }
 
-/* On sysmon's thread: main has been away from ramet for a while, and not burning CPU. Say so once. */
+/* On sysmon's thread: main has been away from ramet for a while, and not burning CPU; or, with preemption, another
+ * goroutine, perhaps in a lock that a preempted one holds. Say so once. */
 static void main_outside(core_state *st, rm_rt *rt, int64_t ns, bool oncpu) {
     if (oncpu || ns < RAMET_SECOND || st->blocked_reported || st->hosted || !anyone_waits(rt)) return;
-    if (rm_load(&rt->p.cur) != rt->main_g) return;
-    st->blocked_reported = true;
+    rm_g *g = rm_load(&rt->p.cur);
+    if (g != rt->main_g && (!rm_load(&rt->slice) || g->flags & RM_GF_SYSTEM)) return;
     PyGILState_STATE gil = PyGILState_Ensure();
-    PyObject *r =
-        st->closed ? Py_NewRef(Py_None) : PyObject_CallMethod(st->module, "_report_blocked", "d", (double)ns / 1e9);
-    if (!r) PyErr_WriteUnraisable(NULL);
-    Py_XDECREF(r);
+    if (!st->closed && g == rt->p.cur && !rt->p.idle) {
+        st->blocked_reported = true;
+        PyObject *who = g == rt->main_g ? Py_NewRef(Py_None) : (PyObject *)goroutine_handle(st, g);
+        PyObject *r = who ? PyObject_CallMethod(st->module, "_report_blocked", "dO", (double)ns / 1e9, who) : NULL;
+        if (!r) PyErr_WriteUnraisable(NULL);
+        Py_XDECREF(r);
+        Py_XDECREF(who);
+    }
     PyGILState_Release(gil);
 }
 
@@ -214,6 +219,7 @@ const rm_hooks host_hooks = {
     .overflow = on_overflow,
     .hog = on_hog,
     .tick = on_tick,
+    .preempt = preempt_ask,
 };
 
 /* ------------------------------------------------------------------ the REPL ---- */
@@ -299,6 +305,7 @@ static bool unwind(core_state *st, rm_g *g) {
 static void stop(core_state *st, rm_g *g) {
     rm_rt *rt = st->rt;
     bool clean = unwind(st, g);
+    rm_store(&rt->slice, 0);
     if (!clean) {
         PyObject *r = PyObject_CallMethod(st->module, "_report_left", NULL);
         if (!r) PyErr_WriteUnraisable(NULL);
@@ -418,6 +425,7 @@ int host_start(core_state *st) {
         PyErr_Format(PyExc_RuntimeError, "ramet: the runtime cannot start: %s", strerror(-e));
         return -1;
     }
+    if (st->slice && !st->hosted && host_in_main_thread(st) && preempt_start(st)) PyErr_WriteUnraisable(NULL);
     rm_sysmon_start(st->rt);
     if (st->interp == PyInterpreterState_Main() && !repl_state) {
         repl_state = st;
@@ -500,6 +508,7 @@ PyObject *host_after_fork(core_state *st) {
 }
 
 _Noreturn void host_forked_exit(core_state *st, rm_g *g, int exit_code) {
+    rm_store(&st->rt->slice, 0);
     /* finalization frees the thread's data stack: give it the thread's own back, which main's goroutine left behind
      * in the parent, on the C stack where we are */
     rm_pystate_load(&st->rt->p.m->fg.embed.py, st->tstate);

@@ -255,16 +255,20 @@ static PyObject *core_stats(PyObject *module, PyObject *u) {
                          s.pool_queued, "fds", s.fds);
 }
 
-PyDoc_STRVAR(configure_doc,
-             "_configure(stack_size, max_threads, seed, /)\n--\n\nSet options; False if the runtime runs already.");
+PyDoc_STRVAR(
+    configure_doc,
+    "_configure(stack_size, max_threads, seed, slice, /)\n--\n\nSet options; False if the runtime runs already.\n\n"
+    "0 is none given; for slice, nanoseconds, it is no preemption, and -1 none given.");
 static PyObject *core_configure(PyObject *module, PyObject *args) {
     core_state *st = core_of(module);
     unsigned long long stack_size, max_threads, seed;
-    if (!PyArg_ParseTuple(args, "KKK", &stack_size, &max_threads, &seed)) return NULL;
+    long long slice;
+    if (!PyArg_ParseTuple(args, "KKKL", &stack_size, &max_threads, &seed, &slice)) return NULL;
     if (st->rt) Py_RETURN_FALSE;
     if (stack_size) st->stack_size = stack_size;
     if (max_threads) st->max_threads = (unsigned)max_threads;
     if (seed) st->seed = seed;
+    if (slice >= 0) st->slice = slice;
     Py_RETURN_TRUE;
 }
 
@@ -434,7 +438,7 @@ static int core_exec(PyObject *module) {
     if (chan_init(module, st) || goroutine_init(module, st) || select_init(module, st)) return -1;
     if (blocking_init(module, st) || net_init(module, st)) return -1;
     if (scope_init(module, st) || timer_init(module, st) || sync_init(module, st)) return -1;
-    if (debug_init(module, st)) return -1;
+    if (debug_init(module, st) || preempt_init(module, st)) return -1;
     return 0;
 }
 
@@ -455,13 +459,14 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg) {
     for (size_t i = 0; i < CORE_QUEUE_NAMES; i++) Py_VISIT(st->queue[i]);
     Py_VISIT(st->default_case);
     Py_VISIT(st->main_exc);
-    return 0;
+    return preempt_traverse(st, visit, arg);
 }
 
 static int core_clear(PyObject *module) {
     core_state *st = core_of(module);
     select_clear(st);
     scope_clear(st);
+    preempt_clear(st);
     Py_CLEAR(st->goroutine_type);
     Py_CLEAR(st->chan_type);
     Py_CLEAR(st->case_type);

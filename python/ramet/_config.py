@@ -2,10 +2,12 @@
 
 import os
 import sys
+from collections.abc import Callable
 
 from . import _core
 
 _MAX_STACK = 64 << 20
+_interval = 0.010  # seconds that a goroutine may compute while others wait; tests shorten it: RAMET_PREEMPT_INTERVAL
 
 
 def _int(option: str, value: object, low: int, high: int) -> int:
@@ -24,6 +26,7 @@ def _min_stack() -> int:
 def configure(
     *,
     procs: int | None = None,
+    preempt: bool | None = None,
     stack_size: int | None = None,
     max_threads: int | None = None,
     seed: int | None = None,
@@ -31,15 +34,23 @@ def configure(
     """Set options, before the runtime is first used (then: RuntimeError that names the option). Never parks.
 
     - procs: OS threads that run goroutines; this release has one.
+    - preempt: goroutines that compute for more than 10 ms are switched away from (default: no).
     - stack_size: bytes of a goroutine's C stack, rounded up to a power of two (128 KiB to 64 MiB; default 512 KiB).
     - max_threads: pool threads for blocking() at most (1 to 10,000; default 64); later: set_max_threads().
     - seed: of the random choices of select.
 
-    The environment has the same as RAMET_PROCS, RAMET_STACK_SIZE, RAMET_MAX_THREADS, RAMET_SEED.
+    The environment has the same as RAMET_PROCS, RAMET_PREEMPT (0 or 1), RAMET_STACK_SIZE,
+    RAMET_MAX_THREADS, RAMET_SEED.
     """
     given = {}
+    slice_ns = -1
     if procs is not None:
         given["procs"] = _int("procs", procs, 1, 1)
+    if preempt is not None:
+        if not isinstance(preempt, bool):
+            raise TypeError(f"configure: preempt must be a bool, not {type(preempt).__name__}")
+        given["preempt"] = preempt
+        slice_ns = int(_interval * 1e9) if preempt else 0
     if stack_size is not None:
         given["stack_size"] = _int("stack_size", stack_size, _min_stack(), _MAX_STACK)
     if max_threads is not None:
@@ -48,19 +59,40 @@ def configure(
         given["seed"] = _int("seed", seed, 1, 2**64 - 1)
     if not given:
         return
-    done = _core._configure(given.get("stack_size", 0), given.get("max_threads", 0), given.get("seed", 0))
+    done = _core._configure(given.get("stack_size", 0), given.get("max_threads", 0), given.get("seed", 0), slice_ns)
     if not done:
         raise RuntimeError(f"configure: {', '.join(given)} can only be set before ramet is first used")
 
 
+def _set_interval(seconds: float) -> None:
+    global _interval
+    if not 0.0001 <= seconds <= 10:
+        raise ValueError("it must be seconds, between 0.0001 and 10")
+    _interval = seconds
+
+
+def _set_preempt(value: int) -> None:
+    if value not in (0, 1):
+        raise ValueError("it must be 0 or 1")
+    configure(preempt=value == 1)
+
+
 def _from_environment() -> None:
-    for option in ("procs", "stack_size", "max_threads", "seed"):
-        name = f"RAMET_{option.upper()}"
+    settings: dict[str, Callable[[str], None]] = {
+        "PROCS": lambda text: configure(procs=int(text, 0)),
+        "PREEMPT_INTERVAL": lambda text: _set_interval(float(text)),
+        "PREEMPT": lambda text: _set_preempt(int(text, 0)),
+        "STACK_SIZE": lambda text: configure(stack_size=int(text, 0)),
+        "MAX_THREADS": lambda text: configure(max_threads=int(text, 0)),
+        "SEED": lambda text: configure(seed=int(text, 0)),
+    }
+    for option, set_it in settings.items():
+        name = f"RAMET_{option}"
         text = os.environ.get(name)
         if not text:
             continue
         try:
-            configure(**{option: int(text, 0)})
+            set_it(text)
         except ValueError as e:
             print(f"ramet: {name}={text!r} is ignored: {e}", file=sys.stderr)
 

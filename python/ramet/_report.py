@@ -105,16 +105,22 @@ def _report_left() -> None:
 _first_user = 0  # the thread that used ramet first: the main thread, where _report_blocked is called
 
 
-def _report_blocked(seconds: float) -> None:
+def _report_blocked(seconds: float, g: _core.Goroutine | None) -> None:
     # on a thread of ours: before 3.13 the one that imports threading first is main for it
     frame = sys._current_frames().get(_first_user)
     where = f'File "{frame.f_code.co_filename}", line {frame.f_lineno}, in {frame.f_code.co_name}' if frame else "?"
-    print(
-        f"ramet: the main thread has been blocking outside ramet for {seconds:.0f} s while goroutines wait: {where}\n"
-        "ramet: they run only while main is inside ramet: wrap the call in ramet.blocking(), or use ramet's own",
-        file=sys.stderr,
-        flush=True,
-    )
+    if g is None:
+        who, others = "the main thread", "goroutines"
+        advice = "they run only while main is inside ramet: wrap the call in ramet.blocking(), or use ramet's own"
+    else:
+        who, others = f"goroutine {g.id} {g.name!r}", "others"
+        advice = (
+            "a lock of the threading module that a preempted goroutine holds does not come free so: use ramet.sync's, "
+            "or no_preempt() where it is held"
+        )
+    outside = "outside ramet" if g is None else "its OS thread"
+    text = f"ramet: {who} has been blocking {outside} for {seconds:.0f} s while {others} wait: {where}\nramet: {advice}"
+    print(text, file=sys.stderr, flush=True)
 
 
 def _report_hog(id: int, name: str | None, seconds: float, oncpu: bool, frames: _Frames) -> None:

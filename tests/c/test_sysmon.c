@@ -89,6 +89,55 @@ static void woken_from_deep_sleep(void) { /* after a long idle time too */
     rt->hooks.hog = NULL;
 }
 
+static struct {
+    int calls;
+    uint64_t switches;
+} slice;
+
+static void on_preempt(rm_rt *rt, uint64_t switches) { /* on sysmon's thread */
+    (void)rt;
+    rm_store(&slice.switches, switches);
+    rm_store_rel(&slice.calls, slice.calls + 1);
+}
+
+static int calls_while(void (*work)(int64_t ns)) {
+    ramet_yield();
+    ramet_sleep(MS);
+    int before = rm_load_acq(&slice.calls);
+    work(100 * MS);
+    return rm_load_acq(&slice.calls) - before;
+}
+
+static void block(int64_t ns) { usleep((useconds_t)(ns / 1000)); }
+
+static void ends_of_slices_are_told(void) {
+    rm_rt *rt = the_runtime();
+    rt->hooks.preempt = on_preempt;
+    CHECK(calls_while(burn) == 0); /* nobody has asked for it */
+    rm_store(&rt->slice, 5 * MS);
+    WITHIN_TRIES(calls_while(burn) >= 4);
+    CHECK(rm_load(&slice.switches) == rt->p.switches);
+    WITHIN_TRIES(calls_while(block) <= 1);
+    rm_store(&rt->slice, 0);
+    ramet_sleep(20 * MS);
+    CHECK(calls_while(burn) == 0);
+}
+
+static bool other_ran;
+static void other(void *arg) {
+    (void)arg;
+    other_ran = true;
+}
+
+static void preempted_is_no_cancellation_point(void) {
+    rm_g *g = rm_g_self();
+    CHECK_EQ(ramet_go(other, NULL, NULL), 0);
+    rm_g_cancel_now(g, RM_CANCEL_ONCE);
+    rm_preempt(g);
+    CHECK(other_ran);
+    CHECK(ramet_yield() == -ECANCELED);
+}
+
 static void keeps_the_coarse_clock(void) {
     rm_p *p = &the_runtime()->p;
     ramet_yield();
@@ -134,8 +183,13 @@ static void trims_free_stacks(void) {
     rm_sysmon_trim_ns = usual;
 }
 
-static const check_test tests[] = {IN_RUNTIME(hogs_are_told),          IN_RUNTIME(woken_from_deep_sleep),
-                                   IN_RUNTIME(keeps_the_coarse_clock), IN_RUNTIME(asks_for_attention),
-                                   PLAIN(trims_free_stacks),           {0}};
+static const check_test tests[] = {IN_RUNTIME(hogs_are_told),
+                                   IN_RUNTIME(woken_from_deep_sleep),
+                                   IN_RUNTIME(keeps_the_coarse_clock),
+                                   IN_RUNTIME(asks_for_attention),
+                                   IN_RUNTIME(ends_of_slices_are_told),
+                                   IN_RUNTIME(preempted_is_no_cancellation_point),
+                                   PLAIN(trims_free_stacks),
+                                   {0}};
 
 int main(int argc, char **argv) { return check_main(tests, argc, argv); }

@@ -19,7 +19,9 @@ def test_may_be_called_again_before_first_use():
     run_py("import ramet\nramet.configure(max_threads=2)\nramet.configure(max_threads=3)\nramet.configure()\n" + PROBE)
 
 
-@pytest.mark.parametrize("option", ["procs=1", "stack_size=1 << 20", "max_threads=2", "seed=5"])
+@pytest.mark.parametrize(
+    "option", ["procs=1", "preempt=True", "preempt=False", "stack_size=1 << 20", "max_threads=2", "seed=5"]
+)
 def test_after_first_use(option):
     code = f"""
 import ramet
@@ -41,6 +43,8 @@ ramet.configure()
         ("procs=-1", "ValueError"),
         ("procs='1'", "TypeError"),
         ("procs=True", "TypeError"),
+        ("preempt=1", "TypeError"),
+        ("preempt='yes'", "TypeError"),
         ("stack_size=1", "ValueError"),
         ("stack_size=1 << 40", "ValueError"),
         ("stack_size=-1", "ValueError"),
@@ -135,6 +139,10 @@ def test_empty_environment_is_none():
     [
         ("RAMET_PROCS", "many"),
         ("RAMET_PROCS", "0"),
+        ("RAMET_PREEMPT", "yes"),
+        ("RAMET_PREEMPT", "2"),
+        ("RAMET_PREEMPT_INTERVAL", "0"),
+        ("RAMET_PREEMPT_INTERVAL", "nan"),
         ("RAMET_STACK_SIZE", "12"),
         ("RAMET_STACK_SIZE", "1.5"),
         ("RAMET_MAX_THREADS", "-3"),

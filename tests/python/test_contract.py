@@ -24,7 +24,7 @@ net.listen_packet net.from_fd net.Conn.send_fds net.Conn.recv_fds
 net.Listener.accept net.Listener.addr net.Listener.close net.Listener.__iter__
 io.pipe io.copy io.open os.run os.Popen os.Popen.wait os.Popen.communicate os.signal.notify os.signal.stop
 gather wait as_completed Group timeout move_on_after cancel_scope shield Executor local
-Group.go Group.map Group.cancel Group.__enter__ Group.__exit__
+no_preempt Group.go Group.map Group.cancel Group.__enter__ Group.__exit__
 time.Timer time.after time.after_func time.Ticker time.tick time.After time.AfterFunc time.Tick
 time.Timer.c time.Timer.stop time.Timer.reset time.Ticker.c time.Ticker.stop time.Ticker.reset
 sync.Mutex sync.Lock sync.RLock sync.RWMutex sync.Cond sync.Condition sync.WaitGroup sync.Once sync.once_value sync.Semaphore
@@ -45,7 +45,7 @@ context.with_value context.without_cancel context.after_func context.cause conte
 
 # names of later parts: not even stubs
 LATER = """
-no_preempt patch std compat aio process cluster trace debug testing
+patch std compat aio process cluster trace debug testing
 """.split()
 
 

@@ -86,7 +86,8 @@ def notify(chan: _core.Chan[_Any], *signums: int) -> None:
             raise ValueError(f"notify: {signum!r} is no signal that can be caught")
         if signum in _FAULTS:
             raise ValueError(f"notify: {signum!r} means that the program has crashed: no handler of Python's would run")
-    for number in sorted(map(int, signums or valid - _REFUSED - _FAULTS)):
+    all_others = valid - _REFUSED - _FAULTS - {_core._preempt_signal()}
+    for number in sorted(map(int, signums or all_others)):
         old = _channels.get(number, ())
         if not any(c is chan for c in old):
             _channels[number] = (*old, chan)

@@ -1,0 +1,311 @@
+/* preempt.c: goroutines that compute are switched away from; no_preempt().
+ *
+ * Where rt->slice is set, sysmon calls preempt_ask when the same goroutine has been computing for that long. A real-time
+ * signal that nobody uses is then marked as tripped in Python's table, without being sent; the main thread's eval loop
+ * calls our handler, `preempt`, at its next look, and the handler lets the others run. Nothing is paid between two slices.
+ *
+ * Where it may be. C code, too, asks Python to handle signals, while it holds what belongs to the OS thread. So a switch
+ * happens only where the innermost Python frame stands at an instruction that calls no C code: at the head of
+ * a function or the end of a loop's body. Anywhere else the signal is tripped again (NOT_HERE).
+ *
+ * And not at all for now (NOT_NOW; sysmon asks again in a slice) in no_preempt(); in a collection, which is one for all; in
+ * a finalizer or while deallocation is being put off; under an import, whose locks know OS threads only; in a method of a
+ * raw stream that is written in Python, since io.Buffered* calls it with a lock that knows OS threads only; while a
+ * greenlet runs that is not its thread's own.
+ *
+ * Of the signal itself: it is the highest one that has the system's default action and no handler. Should it
+ * really be sent, it has that action still. Whoever installs a handler of his own for it ends preemption, which sysmon sees
+ * by the system's table; the handler is never called for our sake. */
+#include "core.h"
+
+#include <opcode.h>
+#include <signal.h>
+
+#include "cpython_state.h"
+
+/* ------------------------------------------------------------------ asking ---- */
+
+static void on_real_signal(int number) {
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static bool is_ours(int number) {
+    struct sigaction now;
+    return number && !sigaction(number, NULL, &now) && now.sa_handler == on_real_signal;
+}
+
+static void trip(core_state *st) {
+    PyErr_SetInterruptEx(st->preempt_signal);
+#if PY_VERSION_HEX < 0x030d0000
+    /* these decide on the calling thread whether the main one need look */
+    _Py_atomic_store_relaxed(&st->interp->ceval.eval_breaker, 1);
+#endif
+}
+
+/* Tripping writes to signal.set_wakeup_fd's: seldom again to one that does not come to it. */
+#define ASK_AGAIN 16
+
+void preempt_ask(rm_rt *rt, uint64_t switches) {
+    core_state *st = rt->embedder;
+    if (rm_load(&st->preempt_asked) && rm_load(&st->preempt_for) == switches && ++st->preempt_again % ASK_AGAIN) return;
+    if (!is_ours(st->preempt_signal)) return;
+    rm_store(&st->preempt_for, switches);
+    rm_store_rel(&st->preempt_asked, 1);
+    trip(st);
+}
+
+/* ------------------------------------------------------------------ whether ---- */
+
+enum may { NOT_HERE, NOT_NOW, NOW };
+
+/* At the head of a function, or where a loop goes back: no C function is being called. */
+static bool at_rest(struct _PyInterpreterFrame *f) {
+    PyObject *bytes = PyCode_GetCode(RM_PY_CODE(f)); /* without what the interpreter has made of them; it keeps them */
+    if (!bytes) {
+        PyErr_Clear();
+        return false;
+    }
+    Py_ssize_t at = _PyInterpreterFrame_LASTI(f) * (Py_ssize_t)sizeof(_Py_CODEUNIT);
+    int op = at >= 0 && at < PyBytes_GET_SIZE(bytes) ? (unsigned char)PyBytes_AS_STRING(bytes)[at] : -1;
+    Py_DECREF(bytes);
+    switch (op) {
+    case RESUME:
+    case JUMP_BACKWARD:
+#ifdef POP_JUMP_BACKWARD_IF_TRUE /* 3.11: how a `while` loop goes back */
+    case POP_JUMP_BACKWARD_IF_TRUE:
+    case POP_JUMP_BACKWARD_IF_FALSE:
+    case POP_JUMP_BACKWARD_IF_NONE:
+    case POP_JUMP_BACKWARD_IF_NOT_NONE:
+#endif
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool is_text(PyObject *s, const char *text, Py_ssize_t n) {
+    return PyUnicode_GET_LENGTH(s) == n && PyUnicode_CompareWithASCIIString(s, text) == 0;
+}
+#define IS_TEXT(s, text) is_text(s, text, sizeof text - 1)
+
+/* Whether below this frame something is held that knows OS threads only, or all are kept waiting for. */
+static bool holds(core_state *st, struct _PyInterpreterFrame *f) {
+    PyCodeObject *code = RM_PY_CODE(f);
+    if (IS_TEXT(code->co_filename, "<frozen importlib._bootstrap>") || IS_TEXT(code->co_name, "__del__")) return true;
+    PyObject *self = code->co_argcount > 0 ? RM_PY_FIRST_LOCAL(f) : NULL;
+    if (self && PyCell_Check(self)) self = PyCell_GET(self);
+    return self && PyObject_TypeCheck(self, (PyTypeObject *)st->raw_io);
+}
+
+/* imp.acquire_lock, of whatever thread. */
+static bool import_locked(core_state *st) {
+    PyObject *r = PyObject_CallNoArgs(st->import_locked);
+    bool locked = r != Py_False;
+    Py_XDECREF(r);
+    PyErr_Clear();
+    return locked;
+}
+
+static bool in_greenlet(void) {
+    PyObject *name = PyUnicode_InternFromString("greenlet"), *modules = PyImport_GetModuleDict();
+    PyObject *greenlet = name ? PyDict_GetItemWithError(modules, name) : NULL; /* borrowed: no Python code runs */
+    PyObject *current = greenlet ? PyObject_CallMethod(greenlet, "getcurrent", NULL) : NULL;
+    PyObject *parent = current ? PyObject_GetAttrString(current, "parent") : NULL;
+    bool inside = parent && parent != Py_None;
+    Py_XDECREF(parent);
+    Py_XDECREF(current);
+    Py_XDECREF(name);
+    PyErr_Clear();
+    return inside;
+}
+
+static enum may may(core_state *st, rm_g *g, PyThreadState *ts) {
+    if (g->flags & RM_GF_SYSTEM || g->embed.pyflags >= PYF_NO_PREEMPT) return NOT_NOW;
+    struct _PyInterpreterFrame *f = RM_PY_CURRENT_FRAME(ts);
+    if (!RM_PY_NO_EXCEPTION(ts) || !f || RM_PY_SHIM(f) || _PyFrame_IsIncomplete(f) || !at_rest(f)) return NOT_HERE;
+    if (ts->interp->gc.collecting || RM_PY_TRASH(ts)) return NOT_NOW;
+    for (; f; f = f->previous)
+        if (!RM_PY_SHIM(f) && !_PyFrame_IsIncomplete(f) && holds(st, f)) return NOT_NOW;
+    return import_locked(st) || in_greenlet() ? NOT_NOW : NOW;
+}
+
+PyDoc_STRVAR(preempt_doc, "_preempt(signum, frame, /)\n--\n\nA signal's handler: the goroutine has had its slice.");
+static PyObject *preempt(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+    (void)args, (void)nargs;
+    core_state *st = core_of(module);
+    rm_rt *rt = st->rt;
+    if (!rm_xchg(&st->preempt_asked, 0) || !rt || st->closed || !rm_load(&rt->slice)) Py_RETURN_NONE;
+    rm_m *m = rm_m_of(rt);
+    rm_p *p = m ? m->p : NULL;
+    if (!p || rm_load(&st->preempt_for) != p->switches) Py_RETURN_NONE; /* another one was meant */
+    rm_g *g = p->cur;
+    enum may may_it = may(st, g, st->tstate);
+    if (may_it == NOW) {
+        rm_preempt(g);
+        /* main, and it may be long before it waits */
+        if (g->cancel & RM_CANCEL_RAISE) return core_raise(st, g, rm_g_cancelled(g));
+    } else if (may_it == NOT_HERE) {
+        rm_store(&st->preempt_asked, 1);
+        trip(st);
+    }
+    Py_RETURN_NONE;
+}
+
+/* ------------------------------------------------------------------ installing ---- */
+
+static bool has_default(PyObject *signal_module, int number) {
+    struct sigaction now;
+    if (sigaction(number, NULL, &now) || now.sa_handler != SIG_DFL) return false;
+    PyObject *h = PyObject_CallMethod(signal_module, "getsignal", "i", number);
+    bool found = h && PyLong_Check(h) && PyLong_AsLong(h) == 0; /* SIG_DFL */
+    Py_XDECREF(h);
+    PyErr_Clear();
+    return found;
+}
+
+static int install(core_state *st) {
+    if (is_ours(st->preempt_signal)) return 0; /* by a runtime before this one, in the parent of a fork */
+    PyObject *signal_module = PyImport_ImportModule("_signal");
+    if (!signal_module) return -1;
+    int number = SIGRTMAX < NSIG ? SIGRTMAX : NSIG - 1;
+    while (number >= SIGRTMIN && !has_default(signal_module, number)) number--;
+    PyObject *r = NULL;
+    if (number < SIGRTMIN)
+        PyErr_SetString(PyExc_RuntimeError, "ramet: goroutines are not preempted: every real-time signal is in use");
+    else r = PyObject_CallMethod(signal_module, "signal", "iO", number, st->preempt_handler);
+    Py_DECREF(signal_module);
+    if (!r) return -1;
+    Py_DECREF(r);
+    struct sigaction ours = {.sa_handler = on_real_signal, .sa_flags = SA_ONSTACK};
+    sigaction(number, &ours, NULL);
+    st->preempt_signal = number;
+    return 0;
+}
+
+int preempt_start(core_state *st) {
+    PyObject *io = st->raw_io ? NULL : PyImport_ImportModule("_io");
+    if (io) st->raw_io = PyObject_GetAttrString(io, "_RawIOBase");
+    Py_XDECREF(io);
+    PyObject *imp = st->import_locked ? NULL : PyImport_ImportModule("_imp");
+    if (imp) st->import_locked = PyObject_GetAttrString(imp, "lock_held");
+    Py_XDECREF(imp);
+    if (!st->preempt_handler) st->preempt_handler = PyObject_GetAttrString(st->module, "_preempt");
+    if (!st->raw_io || !st->import_locked || !st->preempt_handler || install(st)) return -1;
+    rm_store(&st->rt->slice, st->slice);
+    return 0;
+}
+
+PyDoc_STRVAR(preempt_signal_doc, "_preempt_signal()\n--\n\nThe signal that is used to preempt goroutines, or 0.");
+static PyObject *preempt_signal(PyObject *module, PyObject *u) {
+    (void)u;
+    core_state *st = core_of(module);
+    if (st->slice && !core_enter(st)) return NULL; /* it is chosen at first use */
+    return PyLong_FromLong(st->preempt_signal);
+}
+
+/* ------------------------------------------------------------------ no_preempt ---- */
+
+typedef struct py_no_preempt {
+    PyObject_HEAD core_state *st;
+    rm_g *g; /* whom it keeps from being preempted; NULL in an OS thread that is none */
+    uint64_t id; /* of g, whose memory may be another's by the time the block is left */
+    bool entered;
+} py_no_preempt;
+
+static PyObject *no_preempt_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    core_state *st = core_of_type(type);
+    if (!st) return NULL;
+    if (PyTuple_GET_SIZE(args) || (kwargs && PyDict_GET_SIZE(kwargs)))
+        return PyErr_Format(PyExc_TypeError, "no_preempt() takes no arguments");
+    py_no_preempt *self = (py_no_preempt *)type->tp_alloc(type, 0);
+    if (self) self->st = st;
+    return (PyObject *)self;
+}
+
+static void no_preempt_leave(py_no_preempt *self) {
+    rm_g *g = self->g;
+    self->g = NULL;
+    self->entered = false;
+    if (g && self->st->rt && g->id == self->id) g->embed.pyflags -= PYF_NO_PREEMPT;
+}
+
+static void no_preempt_dealloc(py_no_preempt *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    no_preempt_leave(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *no_preempt_enter(py_no_preempt *self, PyObject *u) {
+    (void)u;
+    rm_g *g = core_enter(self->st);
+    if (!g) return NULL;
+    if (self->entered) {
+        PyErr_SetString(PyExc_RuntimeError, "a no_preempt() block is entered already: make a new no_preempt()");
+        return NULL;
+    }
+    if (g->p) {
+        if (g->embed.pyflags >= UINT32_MAX - PYF_NO_PREEMPT) {
+            PyErr_SetString(PyExc_RuntimeError, "too many no_preempt() blocks in one another");
+            return NULL;
+        }
+        g->embed.pyflags += PYF_NO_PREEMPT;
+        self->g = g;
+        self->id = g->id;
+    }
+    self->entered = true;
+    return Py_NewRef(self);
+}
+
+static PyObject *no_preempt_exit(py_no_preempt *self, PyObject *const *args, Py_ssize_t nargs) {
+    (void)args, (void)nargs;
+    no_preempt_leave(self);
+    Py_RETURN_FALSE;
+}
+
+static PyMethodDef no_preempt_methods[] = {
+    {"__enter__", (PyCFunction)no_preempt_enter, METH_NOARGS,
+     "__enter__($self)\n--\n\nBegin the block. Never parks. Any thread."},
+    {"__exit__", (PyCFunction)(void (*)(void))no_preempt_exit, METH_FASTCALL,
+     "__exit__($self, kind, exc, traceback, /)\n--\n\nEnd the block. Never parks. Any thread."},
+    {NULL, NULL, 0, NULL},
+};
+static PyType_Slot no_preempt_slots[] = {
+    {Py_tp_doc, "no_preempt()\n--\n\nA block in which the goroutine is not preempted: with no_preempt(): ...\n\n"
+                "It may still park, and the others run meanwhile. Such blocks nest. Without preemption, and in an OS\n"
+                "thread that is no goroutine, it does nothing. Never parks. Any thread."},
+    {Py_tp_new, no_preempt_new},
+    {Py_tp_dealloc, no_preempt_dealloc},
+    {Py_tp_methods, no_preempt_methods},
+    {0, NULL},
+};
+static PyType_Spec no_preempt_spec = {"ramet.no_preempt", sizeof(py_no_preempt), 0,
+                                      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE, no_preempt_slots};
+
+static PyMethodDef functions[] = {
+    {"_preempt", (PyCFunction)(void (*)(void))preempt, METH_FASTCALL, preempt_doc},
+    {"_preempt_signal", preempt_signal, METH_NOARGS, preempt_signal_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+int preempt_traverse(core_state *st, visitproc visit, void *arg) {
+    Py_VISIT(st->preempt_handler);
+    Py_VISIT(st->import_locked);
+    Py_VISIT(st->raw_io);
+    Py_VISIT(st->no_preempt_type);
+    return 0;
+}
+
+void preempt_clear(core_state *st) {
+    Py_CLEAR(st->preempt_handler);
+    Py_CLEAR(st->import_locked);
+    Py_CLEAR(st->raw_io);
+    Py_CLEAR(st->no_preempt_type);
+}
+
+int preempt_init(PyObject *module, core_state *st) {
+    st->no_preempt_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &no_preempt_spec, NULL);
+    if (!st->no_preempt_type || PyModule_AddType(module, st->no_preempt_type)) return -1;
+    return PyModule_AddFunctions(module, functions);
+}
