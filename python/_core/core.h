@@ -179,6 +179,8 @@ int preempt_traverse(core_state *st, visitproc visit, void *arg);
 void preempt_clear(core_state *st);
 /* In the main thread, which is the proc: from now on its goroutines have slices. -1 with an exception. */
 int preempt_start(core_state *st);
+/* The signal that is used, while our handler is there; or 0. */
+int preempt_installed(const core_state *st);
 /* rm_hooks.preempt */
 void preempt_ask(rm_rt *rt, uint64_t switches);
 

@@ -28,6 +28,11 @@ static int add_fault(PyObject *list, int sig, const char *name) {
 
 static int add_process(const core_state *st, PyObject *list) {
     if (add_fault(list, SIGSEGV, "SIGSEGV handler") || add_fault(list, SIGBUS, "SIGBUS handler")) return -1;
+    char number[32];
+    int preempt = preempt_installed(st);
+    snprintf(number, sizeof number, "signal.signal, signal %d", preempt);
+    if (preempt && add(list, "preemption handler", "switches away from a goroutine that has had its slice", number))
+        return -1;
     int arena = rm_arena_installed(), prompt = host_prompt_installed(st);
     if (arena && add(list, "arena allocator", "keeps 16 KiB chunks of Python's data stack",
                      arena == 1 ? "PyObject_SetArenaAllocator" : "PyObject_SetArenaAllocator, below a later one"))

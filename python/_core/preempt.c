@@ -35,6 +35,8 @@ static bool is_ours(int number) {
     return number && !sigaction(number, NULL, &now) && now.sa_handler == on_real_signal;
 }
 
+int preempt_installed(const core_state *st) { return is_ours(st->preempt_signal) ? st->preempt_signal : 0; }
+
 static void trip(core_state *st) {
     PyErr_SetInterruptEx(st->preempt_signal);
 #if PY_VERSION_HEX < 0x030d0000

@@ -338,3 +338,17 @@ def test_values_of_the_threshold():
 def test_the_module_is_there_without_an_import():
     assert ramet.debug is debug
     assert "debug" not in ramet.__all__
+
+
+def test_hooks_name_the_preemption_handler():
+    code = """
+import ramet, signal
+from ramet import debug
+ramet.configure(preempt=True)
+assert not debug.hooks()
+ramet.go(int).join()
+[hook] = [h for h in debug.hooks() if h.name == "preemption handler"]
+assert callable(signal.getsignal(int(hook.where.split()[-1])))
+print("seen")
+"""
+    assert run_py(code).out == "seen\n"
