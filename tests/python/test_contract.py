@@ -45,7 +45,7 @@ context.with_value context.without_cancel context.after_func context.cause conte
 
 # names of later parts: not even stubs
 LATER = """
-patch std compat aio process cluster trace debug testing
+patch std compat aio process cluster trace testing
 """.split()
 
 
