@@ -59,7 +59,13 @@ static void signal_entry(void *arg) {
     rm_g *g = arg;
     core_state *st = g->p->rt->embedder;
     rm_pystate_begin(&g->embed.py, st->tstate);
-    if (PyErr_CheckSignals() < 0) core_raise_in_main(st, core_take_exception());
+#if PY_VERSION_HEX < 0x030c0000
+    /* PyErr_CheckSignals leaves signals_pending as it is; if no Python code runs either, we would be here for ever */
+    int e = Py_MakePendingCalls();
+#else
+    int e = PyErr_CheckSignals();
+#endif
+    if (e < 0) core_raise_in_main(st, core_take_exception());
     rm_pystate_end(&g->embed.py, st->tstate);
 }
 

@@ -320,3 +320,20 @@ except KeyboardInterrupt:
 """
     ended = run_py(code)
     assert ended.out == "interrupted\n" and ended.err == "", str(ended)
+
+
+def test_a_handler_in_c_while_main_waits_for_a_thread():
+    """It runs no Python code; the thread needs the GIL of a proc that is idle."""
+    code = """
+import os, signal, threading, time, ramet
+got, c = {}, ramet.Chan()
+signal.signal(signal.SIGUSR1, got.setdefault)
+def send():
+    time.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    time.sleep(0.1)
+    c.send(1)
+threading.Thread(target=send).start()
+assert c.recv(timeout=10) == 1 and list(got) == [signal.SIGUSR1]
+"""
+    run_py(code)
