@@ -33,6 +33,7 @@ if [ ! -f "$venv/.python" ] || [ "$(cat "$venv/.python")" != "$id"$'\n'"$python"
     printf '%s\n%s\n' "$id" "$python" >"$venv/.python"
 fi
 if ! cmp -s "$req" "$venv/.requirements"; then
-    "$venv/bin/python" -m pip install -q -r "$req"
+    # an older wheel rather than a build: not all have one for a free-threaded CPython
+    "$venv/bin/python" -m pip install -q --prefer-binary -r "$req"
     cp "$req" "$venv/.requirements"
 fi
