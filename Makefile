@@ -45,7 +45,7 @@ ubsan: venv ## the C tests under UndefinedBehaviorSanitizer
 asan-py: venv ## the Python tests with the extension under AddressSanitizer
 	@$(TEST) asan-py $(PYTEST_ARGS)
 
-pythons: ## bring CPython 3.14 and free-threaded 3.13 into the cache; WHICH="3.15 ...": others
+pythons: ## bring CPython 3.14, 3.15 and free-threaded 3.13 into the cache; WHICH="3.15 ...": only those
 	@tools/pythons.sh $(WHICH)
 
 bench: venv ## ramet and its peers on the same work

@@ -11,9 +11,12 @@
 set -u
 . "$(dirname "$0")/common.sh"
 
+# 311 312 ...: those whose thread state we know
+known=$(cd "$root/python/_core" && ls cpython_3[0-9][0-9].h | tr -dc '0-9\n')
+
 probe='
 import importlib.util as u, os, sys, sysconfig
-if sys.implementation.name != "cpython" or not (3, 11) <= sys.version_info < (3, 15): sys.exit(1)
+if sys.implementation.name != "cpython" or "%d%d" % sys.version_info[:2] not in sys.argv[1:]: sys.exit(1)
 inc = sysconfig.get_path("include")
 if not os.path.exists(os.path.join(inc, "internal", "pycore_frame.h")): sys.exit(1)
 if not u.find_spec("venv") or not u.find_spec("ensurepip"): sys.exit(1)
@@ -24,7 +27,7 @@ print("%d.%d%s" % (*sys.version_info[:2], t), sys.version.split()[0], os.path.re
 
 candidates() {
     local n d
-    for n in 3.11 3.12 3.13 3.13t 3.14 3.14t; do command -v "python$n"; done
+    for n in $known; do command -v "python3.${n#3}" "python3.${n#3}t"; done
     for d in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/*/bin /usr/local/bin /usr/bin; do
         for n in "$d"/python3.1[1-9] "$d"/python3.1[1-9]t; do [ -x "$n" ] && echo "$n"; done
     done
@@ -34,7 +37,7 @@ candidates() {
 
 found=$(
     candidates | awk '!seen[$0]++' | while read -r p; do
-        (cd / && "$p" -I -c "$probe") 2>/dev/null </dev/null
+        (cd / && "$p" -I -c "$probe" $known) 2>/dev/null </dev/null
     done | awk '!seen[$1]++' | LC_ALL=C sort -k1,1
 )
 if [ "${1:-}" = --best ]; then

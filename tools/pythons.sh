@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Bring further CPythons into a cache outside the checkout, for `make test` to find.
 #
-#   tools/pythons.sh [WHICH...]      default: 3.14 3.13t
+#   tools/pythons.sh [WHICH...]      default: 3.14 3.15 3.13t
 #
 #   3.X     Debian's own binaries of a newer suite, with the glibc they need, made to stand alone
 #           by patchelf: seconds.
@@ -22,7 +22,7 @@ dir=$pythons_dir
 suite=${RAMET_DEBIAN_SUITE:-forky}
 jobs=${JOBS:-$(nproc)}
 want=("$@")
-[ $# -gt 0 ] || want=(3.14 3.13t)
+[ $# -gt 0 ] || want=(3.14 3.15 3.13t)
 
 say() { printf 'pythons: %s\n' "$*"; }
 skip() { say "$1: SKIPPED: $2"; }

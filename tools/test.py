@@ -28,7 +28,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
-WANTED = ["3.11", "3.12", "3.13", "3.13t", "3.14"]
+WANTED = ["3.11", "3.12", "3.13", "3.13t", "3.14", "3.15"]
 SLOW = os.environ.get("RAMET_SLOW") == "1"
 PYTEST_LIMIT = 7200 if SLOW else 600  # seconds for one interpreter's tests: each test has a limit of its own
 C_OPTIONS = {
@@ -312,7 +312,7 @@ def main() -> int:
         if name in C_OPTIONS:
             suites.append(Suite(name, "C tests" + {"c": "", "asan": ", ASan", "ubsan": ", UBSan"}[name]))
         elif name == "asan-py":
-            best = next((k for k in ("3.13", "3.12", "3.11", "3.14") if k in pythons), None)
+            best = next((k for k in ("3.13", "3.12", "3.11", "3.14", "3.15") if k in pythons), None)
             if not best:
                 ap.error("no CPython found")
             version, path = pythons[best]
@@ -335,7 +335,7 @@ def main() -> int:
             say(f"  {key:6} {version:9} {path}")
     missing = [k for k in WANTED if k not in pythons] if "py" in args.suites else []
     if missing:
-        say(f"  not found: {', '.join(missing)} (make pythons brings 3.14 and 3.13t)")
+        say(f"  not found: {', '.join(missing)} (make pythons brings 3.13t, 3.14 and 3.15)")
 
     cpus = os.cpu_count() or 1
     with ThreadPoolExecutor(cpus) as pool:

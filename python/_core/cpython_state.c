@@ -17,21 +17,40 @@
 ptrdiff_t rm_pystate_shift;
 #endif
 
+#ifdef RM_PY_NO_JIT
+static int refuse_jit(void) {
+    PyObject *jit = PySys_GetObject("_jit"); /* borrowed */
+    PyObject *on = jit ? PyObject_CallMethod(jit, "is_enabled", NULL) : Py_NewRef(Py_False);
+    int yes = on ? PyObject_IsTrue(on) : -1;
+    Py_XDECREF(on);
+    if (yes > 0)
+        PyErr_SetString(PyExc_ImportError,
+                        "ramet does not run with CPython's JIT enabled, which keeps in the thread what "
+                        "belongs to one goroutine: set PYTHON_JIT=0");
+    return yes ? -1 : 0;
+}
+#else
+static int refuse_jit(void) { return 0; }
+#endif
+
 int rm_pystate_setup(PyThreadState *ts) {
     (void)ts;
-    bool known = Py_Version >> 16 == PY_VERSION_HEX >> 16;
+    bool known = true;
 #ifdef RM_PY_HAS_IMPL
     ptrdiff_t shift = (ptrdiff_t)_PyRuntime.debug_offsets.thread_state.size - (ptrdiff_t)sizeof(PyThreadState);
-    known = known && shift % (ptrdiff_t)sizeof(void *) == 0 && shift >= -64 && shift <= 256;
+    known = shift % (ptrdiff_t)sizeof(void *) == 0 && shift >= -64 && shift <= 256;
     if (known) rm_pystate_shift = shift;
 #ifdef RM_PY_STACK_LIMITS
     if (known) { /* whether these are what we think can be seen */
         _PyThreadStateImpl *impl = RM_PY_IMPL(ts);
         known = impl->c_stack_hard_limit < impl->c_stack_soft_limit && impl->c_stack_soft_limit < impl->c_stack_top;
+#ifdef RM_PY_NO_JIT
+        known = known && ts->base_frame == &impl->base_frame;
+#endif
     }
 #endif
 #endif
-    if (known) return 0;
+    if (known) return refuse_jit();
     PyErr_Format(
         PyExc_ImportError,
         "ramet._core was built for CPython %s and does not know the thread state of this one (%s): build it again",
@@ -88,6 +107,8 @@ void rm_pystate_init(rm_pystate *s, PyThreadState *ts, void *chunk, size_t chunk
 #ifdef RM_PY_CFRAME
     s->base.previous = &ts->root_cframe;
     s->cframe = &s->base;
+#else
+    s->current_frame = RM_PY_BASE_FRAME(ts);
 #endif
 #ifdef RM_PY_TSID
     s->tsid = __atomic_fetch_add(&next_tsid, 1, __ATOMIC_RELAXED);
@@ -147,7 +168,7 @@ void rm_pystate_end(rm_pystate *s, PyThreadState *ts) {
     RM_PY_RARE(X) /* zero in the thread state for whoever comes next */
 #undef X
     rm_assert(!ts->datastack_chunk->previous && ts->datastack_top == &ts->datastack_chunk->data[1]);
-    rm_assert(ts->exc_info == &s->exc_base && !RM_PY_CURRENT_FRAME(ts));
+    rm_assert(ts->exc_info == &s->exc_base && RM_PY_CURRENT_FRAME(ts) == RM_PY_BASE_FRAME(ts));
     /* until the next goroutine loads its own, in the idle loop maybe, others may look at this thread */
     ts->exc_info = &ts->exc_state;
 #ifdef RM_PY_CFRAME

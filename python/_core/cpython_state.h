@@ -40,8 +40,14 @@
 #include "cpython_313.h"
 #elif PY_VERSION_HEX < 0x030f0000
 #include "cpython_314.h"
+#elif PY_VERSION_HEX < 0x03100000
+#include "cpython_315.h"
 #else
 #error "ramet does not know this CPython version: its thread state must be listed in a cpython_3NN.h first"
+#endif
+
+#ifndef RM_PY_BASE_FRAME
+#define RM_PY_BASE_FRAME(ts) NULL /* where the chain of frames ends */
 #endif
 
 #ifdef RM_PY_HAS_IMPL
