@@ -518,4 +518,20 @@ core_state *core_of_type(PyTypeObject *type) {
     return module ? core_of(module) : NULL;
 }
 
-PyMODINIT_FUNC PyInit__core(void) { return PyModuleDef_Init(&def); }
+/* A file that was given a plain name is found by every CPython. Before anything that goes by the layout of an object: not
+ * even a reference may be dropped. */
+static bool built_for_this(void) {
+    PyObject *flags = PySys_GetObject("abiflags"); /* borrowed */
+    bool threaded = flags && PyUnicode_FindChar(flags, 't', 0, PyUnicode_GetLength(flags), 1) >= 0;
+#ifdef Py_GIL_DISABLED
+    const bool for_threaded = true;
+#else
+    const bool for_threaded = false;
+#endif
+    if (Py_Version >> 16 == PY_VERSION_HEX >> 16 && threaded == for_threaded) return true;
+    PyErr_Format(PyExc_ImportError, "ramet._core was built for CPython %s%s, and this is %s: build it again",
+                 PY_VERSION, for_threaded ? " free-threaded" : "", Py_GetVersion());
+    return false;
+}
+
+PyMODINIT_FUNC PyInit__core(void) { return built_for_this() ? PyModuleDef_Init(&def) : NULL; }
