@@ -10,10 +10,10 @@ PY := .venv/bin/python
 TEST := $(PY) tools/test.py $(if $(JOBS),--jobs $(JOBS))
 PYTEST_ARGS = $(if $(ARGS),-- $(ARGS))
 
-.PHONY: help venv build run test test-all test-c test-py asan ubsan asan-py pythons bench docs lint format dist clean distclean
+.PHONY: help venv build run test test-all test-c test-py test-cpython asan ubsan asan-py pythons bench docs lint format dist clean distclean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv:
 	@tools/venv.sh .venv $(PYTHON)
@@ -27,14 +27,19 @@ run: build ## build, then run the main job: examples/downloader.py
 test: venv ## every C test (plain, ASan, UBSan), and every Python test on each CPython found
 	@$(TEST) c asan ubsan py $(PYTEST_ARGS)
 
-test-all: docs test ## the same, then models, differentials and slow tests at length, and that the documentation builds without a warning
+test-all: docs test ## the same, then models, differentials and slow tests at length, CPython's own tests, and that the documentation builds without a warning
 	@RAMET_SLOW=1 $(TEST) py -- -o timeout=1800 -o faulthandler_timeout=1700 -m "slow or long" $(ARGS)
+	@$(TEST) cpython
 
 test-c: venv ## the C tests, asserts on
 	@$(TEST) c
 
 test-py: venv ## the Python tests on each CPython found; V=3.12: on that one
 	@$(TEST) $(if $(V),py:$(V),py) $(PYTEST_ARGS)
+
+test-cpython: venv ## CPython's own tests in a goroutine, on each found (V=3.12: on that one), told in docs/cpython.md
+	@$(TEST) $(if $(V),cpython:$(V),cpython); status=$$?; \
+	$(PY) tests/stdlib/report.py docs/cpython.md build/cpython/*.json && exit $$status
 
 asan: venv ## the C tests under AddressSanitizer
 	@$(TEST) asan

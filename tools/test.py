@@ -3,7 +3,8 @@
     test.py [--jobs N] SUITE... [-- PYTEST-ARGS...]
 
 SUITE: c, asan, ubsan (the C tests, asserts on), py (pytest on each CPython that is found, or on one
-of them: py:3.12), asan-py (pytest on the best CPython with the extension under ASan).
+of them: py:3.12), cpython (the interpreter's own tests in a goroutine, likewise), asan-py (pytest on the best
+CPython with the extension under ASan).
 
 Run it with a Python that has meson and ninja beside it, as .venv does. Its last line is
 "N passed, N failed, N skipped"; the exit status is 0 only if everything was built, ran and passed.
@@ -31,6 +32,7 @@ BUILD = ROOT / "build"
 WANTED = ["3.11", "3.12", "3.13", "3.13t", "3.14", "3.15"]
 SLOW = os.environ.get("RAMET_SLOW") == "1"
 PYTEST_LIMIT = 7200 if SLOW else 600  # seconds for one interpreter's tests: each test has a limit of its own
+CPYTHON_LIMIT = 5400  # for one interpreter's own tests, as they are run here
 C_OPTIONS = {
     "c": [],
     "asan": ["-Db_sanitize=address"],
@@ -283,6 +285,26 @@ def test_py(s: Suite, live: bool, extra: list[str]) -> None:
         s.trouble = f"pytest: exit status {code}"
 
 
+def test_cpython(s: Suite) -> None:
+    key = s.name.split(":", 1)[-1]
+    python = BUILD / "venvs" / key / "bin" / "python"
+    out = BUILD / "cpython" / f"{key}.json"
+    out.unlink(missing_ok=True)
+    begin = time.monotonic()
+    say(f"=== {s.title}")
+    cmd = [python, ROOT / "tests" / "stdlib" / "run.py", "--out", out]
+    code = run(cmd, BUILD / "logs" / f"cpython-{key}.log", limit=CPYTHON_LIMIT, live=True)
+    s.seconds += time.monotonic() - begin
+    modules = json.loads(out.read_text())["modules"] if out.exists() else []
+    s.failures = [f"{m['module']}: {line}" for m in modules for line in m["differences"]]
+    s.failed, s.skipped = len(s.failures), sum(len(m["not_run"]) for m in modules)
+    s.passed = sum(m["tests"] for m in modules) - s.failed
+    if code == -1:
+        s.trouble = f"took more than {CPYTHON_LIMIT} s"
+    elif code and not s.failed:
+        s.trouble = f"exit status {code}"
+
+
 def find_pythons() -> dict[str, tuple[str, str]]:
     lines = subprocess.run(
         [ROOT / "tools" / "find-pythons.sh"], env=environment(), capture_output=True, text=True
@@ -306,7 +328,7 @@ def main() -> int:
     args = ap.parse_args(argv)
 
     begin = time.monotonic()
-    pythons = find_pythons() if any("py" in s for s in args.suites) else {}
+    pythons = find_pythons() if any("py" in s for s in args.suites) else {}  # also asan-py and cpython
     suites: list[Suite] = []
     for name in args.suites:
         if name in C_OPTIONS:
@@ -321,11 +343,18 @@ def main() -> int:
             if not pythons:
                 ap.error("no CPython found")
             suites += [Suite(f"py:{k}", python_title(k, v), python=p) for k, (v, p) in pythons.items()]
-        elif name.startswith("py:"):
-            k = name[3:]
+        elif name == "cpython":
+            suites += [cpython_suite(k, *found) for k, found in pythons.items() if not k.endswith("t")]
+        elif name.startswith(("py:", "cpython:")):
+            kind, k = name.split(":")
             if k not in pythons:
                 ap.error(f"CPython {k} was not found; there are: {' '.join(pythons)}")
-            suites.append(Suite(name, python_title(k, pythons[k][0]), python=pythons[k][1]))
+            version, path = pythons[k]
+            suites.append(
+                cpython_suite(k, version, path)
+                if kind == "cpython"
+                else Suite(name, python_title(k, version), python=path)
+            )
         else:
             ap.error(f"no such suite: {name}")
 
@@ -345,7 +374,10 @@ def main() -> int:
     for s in suites:
         if s.name in C_OPTIONS and not s.trouble:
             test_c(s, True)
-    py = [s for s in suites if s.name not in C_OPTIONS and not s.trouble]
+    for s in suites:
+        if s.name.startswith("cpython:") and not s.trouble:
+            test_cpython(s)
+    py = [s for s in suites if s.name not in C_OPTIONS and not s.name.startswith("cpython:") and not s.trouble]
     with ThreadPoolExecutor(max(args.jobs, 1)) as pool:
         list(pool.map(lambda s: test_py(s, args.jobs <= 1, extra), py))
 
@@ -365,6 +397,10 @@ def main() -> int:
     failed = sum(s.failed or bool(s.trouble) for s in suites)
     say(f"\n{sum(s.passed for s in suites)} passed, {failed} failed, {sum(s.skipped for s in suites)} skipped")
     return 1 if failed else 0
+
+
+def cpython_suite(key: str, version: str, path: str) -> Suite:
+    return Suite(f"cpython:{key}", f"CPython {version}'s own tests", python=path)
 
 
 def python_title(key: str, version: str) -> str:
