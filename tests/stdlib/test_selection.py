@@ -12,9 +12,10 @@ if "libasan" in os.environ.get("LD_PRELOAD", ""):
     pytest.skip("ASan: it takes the fault that ends a recursion, and has no time for so much", allow_module_level=True)
 
 
+@pytest.mark.timeout(300)  # four processes at most
 @pytest.mark.parametrize("module", SELECTION)
 def test_no_difference(module):
-    result = compare.compare(module, limit=25)
+    result = compare.compare(module, limit=60)
     assert not result.differences, "\n".join([*result.differences, result.log])
     assert result.tests and result.switches
 
