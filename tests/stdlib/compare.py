@@ -34,6 +34,7 @@ class Run:
 
     outcomes: dict[str, tuple[str, str]] = field(default_factory=dict)
     switches: int = 0
+    preemptions: int = 0
     seconds: float = 0.0
     ended: str = ""  # how, if not well
     log: str = ""
@@ -46,6 +47,7 @@ class Result:
     module: str
     tests: int = 0  # that ran in both
     switches: int = 0
+    preemptions: int = 0
     seconds: float = 0.0
     plainly: str = ""  # how the plain process ended, if not well
     differences: list[str] = field(default_factory=list)
@@ -133,7 +135,7 @@ def read(out, result):
         if kind == "begin":
             at = rest[0]
         elif kind == "switches":
-            result.switches = rest[0]
+            result.switches, result.preemptions = rest
         else:
             name, outcome, why = rest
             seen[name] += 1
@@ -165,7 +167,8 @@ def compare(module, limit=300):
     plain, goroutine = run(module, False, limit), run(module, True, limit)
     known = skips("differs")
     found = dict(differences(plain, goroutine))
-    result = Result(module, switches=goroutine.switches, seconds=plain.seconds + goroutine.seconds, plainly=plain.ended)
+    result = Result(module, seconds=plain.seconds + goroutine.seconds, plainly=plain.ended)
+    result.switches, result.preemptions = goroutine.switches, goroutine.preemptions
     result.tests = sum(o[0] != "skipped" for t, o in goroutine.outcomes.items() if t in plain.outcomes)
     result.not_run = [t for t, o in goroutine.outcomes.items() if o[1] == "in skips.txt"]
     for test in list(found):

@@ -2,7 +2,7 @@
 
     one.py MODULE OUT [--goroutine] [--not-run PATTERN]...
 
-OUT gets a line of JSON for what happens: ["begin", id], ["end", id, outcome, why], ["switches", n]. It is written at once, so that
+OUT gets a line of JSON for what happens: ["begin", id], ["end", id, outcome, why], ["switches", yields, preemptions]. It is written at once, so that
 the last line tells where a process died.
 """
 
@@ -28,6 +28,8 @@ AUDITED = {
     "pickle.find_class",
     "sys._getframe",
 }
+
+PREEMPTION = {"RAMET_PREEMPT": "1", "RAMET_PREEMPT_INTERVAL": "0.001"}  # where ramet has it
 
 
 class Recorder(unittest.TestResult):
@@ -194,9 +196,10 @@ def in_goroutine(run, recorder, yields):
         for g in others:
             g.join()
         assert all(b.rounds for b in busy)
+        # between two of its turns a busy goroutine waits for the tests' to yield or to be preempted
+        recorder.write("switches", yields.count, max(busy[0].rounds - yields.count - 1, 0) if preempted else 0)
 
     ramet.run(main)
-    recorder.write("switches", yields.count)
 
 
 if __name__ == "__main__":
@@ -215,9 +218,13 @@ if __name__ == "__main__":
     support.use_resources = {}  # as the interpreter's own runner does when it is asked for none
 
     if args.goroutine:
+        os.environ |= PREEMPTION
         import ramet
         from ramet import gosched
 
+        for name in PREEMPTION:  # not for the programs that tests start
+            del os.environ[name]
+        preempted = hasattr(ramet, "no_preempt")
         yields = Yields()
         recorder = Recorder(args.out, yields.now)
         in_goroutine(lambda: run_tests(args.module, recorder, args.not_run), recorder, yields)

@@ -15,7 +15,7 @@ HEAD = """\
 A goroutine runs Python on a stack and a thread state of its own making. Whether all of the interpreter still works there, its own
 tests tell: `make test-cpython` runs each of these modules twice, plainly, and in a goroutine of default stack size with two
 busy goroutines beside it, and compares the outcomes test by test. The tests' goroutine gives way to the busy ones between tests and in the
-midst of them, from collections and audit events; the busy ones hold exceptions, generators, context variables
+midst of them, from collections and audit events, and, where ramet has preemption, is preempted every millisecond; the busy ones hold exceptions, generators, context variables
 and deep calls. A test that fails plainly, too (it wants a network, say), is no difference.
 
 """
@@ -41,17 +41,18 @@ def table(head, rows):
 
 
 def total(run, key):
-    return sum(len(m[key]) for m in run["modules"])
+    found = [m.get(key, 0) for m in run["modules"]]
+    return sum(len(f) if isinstance(f, list) else f for f in found)
 
 
 def totals(runs):
     for run in runs:
-        tests, switches = (sum(m[key] for m in run["modules"]) for key in ("tests", "switches"))
         yield (
             run["version"],
             len(run["modules"]),
-            f"{tests:,}",
-            f"{switches:,}",
+            f"{total(run, 'tests'):,}",
+            f"{total(run, 'switches'):,}",
+            f"{total(run, 'preemptions'):,}",
             total(run, "differences"),
             total(run, "explained"),
             total(run, "not_run"),
@@ -72,7 +73,7 @@ def by_module(runs):
 def main(page, *files):
     runs = [json.loads(Path(f).read_text()) for f in files]
     runs.sort(key=lambda run: [int(n) for n in run["version"].split(".")[:2]])
-    head = ("CPython", "modules", "tests", "switches", "unexplained differences", "known ones", "not run")
+    head = ("CPython", "modules", "tests", "switches", "preemptions", "unexplained differences", "known ones", "not run")
     known = [
         (e.versions.replace(",", ", "), f"`{e.pattern}`", e.what.replace("-", " "), e.why) for e in compare.entries()
     ]

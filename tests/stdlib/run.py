@@ -19,7 +19,7 @@ import compare
 
 
 def show(r):
-    print(f"{r.module:32} {r.tests:5} tests {r.switches:8} switches {r.seconds:6.1f} s", flush=True)
+    print(f"{r.module:32} {r.tests:5} tests {r.switches:8} switches {r.preemptions:6} preemptions {r.seconds:6.1f} s", flush=True)
     if r.plainly:
         print(f"    plainly, too: {r.plainly}", flush=True)
     for title, lines in ("DIFFERS", r.differences), ("explained", r.explained), ("unsteady", r.unsteady):
@@ -56,11 +56,11 @@ def main():
             if args.out:
                 store(args.out, results, add=bool(args.modules))
     results.sort(key=lambda r: r.module)
-    tests, switches = sum(r.tests for r in results), sum(r.switches for r in results)
+    tests, switches, preemptions = (sum(getattr(r, k) for r in results) for k in ("tests", "switches", "preemptions"))
     counts = {k: sum(len(getattr(r, k)) for r in results) for k in ("differences", "explained", "unsteady", "not_run")}
     print(
-        f"\nCPython {sys.version.split()[0]}: {len(results)} modules, {tests} tests, {switches} switches in the midst of them,"
-        f" {counts['not_run']} not run; differences: {counts['differences']} unexplained, {counts['explained']} explained,"
+        f"\nCPython {sys.version.split()[0]}: {len(results)} modules, {tests} tests, {switches} switches and {preemptions} preemptions in the midst of"
+        f" them, {counts['not_run']} not run; differences: {counts['differences']} unexplained, {counts['explained']} explained,"
         f" {counts['unsteady']} of one run of two; {time.monotonic() - begin:.0f} s"
     )
     return 1 if counts["differences"] else 0
