@@ -29,11 +29,13 @@
 #define RM_PY_COUNTER_LEFT 0
 
 /* Tracing may have been switched on or off since it was saved. And the limit may have been set far below the depth:
- * then an error, where 3.11 would give up ("cannot recover"). */
+ * then an error, where 3.11 would give up ("cannot recover"). While 3.11 makes a RecursionError (headroom), it may
+ * itself have counted to 50 below zero, and counts back. */
 #define RM_PY_LOADED(ts)                                                                                               \
     do {                                                                                                               \
         (ts)->cframe->use_tracing = ((ts)->c_tracefunc || (ts)->c_profilefunc) && !(ts)->tracing ? 255 : 0;            \
-        if (rm_unlikely((ts)->recursion_remaining < 0)) (ts)->recursion_remaining = 0;                                 \
+        if (rm_unlikely((ts)->recursion_remaining < ((ts)->recursion_headroom ? -50 : 0)))                             \
+            (ts)->recursion_remaining = 0;                                                                             \
     } while (0)
 #define RM_PY_CFRAME 1
 #define RM_PY_TSID 1

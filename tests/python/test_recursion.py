@@ -433,6 +433,50 @@ def test_limit_below_the_depth_of_a_parked_goroutine():
     assert p.returncode == 0, p.stderr
 
 
+def test_depth_after_switches_while_a_recursion_error_is_made():
+    """By a collection that the new exception causes; 3.11 counts below zero there."""
+    code = """
+        import gc
+        from ramet import go, gosched
+
+        def count():
+            try:
+                1 / 0
+            except ZeroDivisionError:
+                try:
+                    return 1 + count()
+                except RecursionError:
+                    return 1
+
+        def switch(phase, info):
+            global switches
+            switches += 1
+            gosched()
+
+        def counts():
+            first = count()
+            gc.callbacks.append(switch)
+            gc.set_threshold(1)
+            for _ in range(5):
+                count()
+            gc.disable()
+            return first, count()
+
+        def other():
+            while not g.done():
+                gosched()
+
+        switches = 0
+        g = go(counts)
+        go(other)
+        first, last = g.join()
+        assert switches > 100
+        assert first == last, (first, last)
+    """
+    p = python(textwrap.dedent(code))
+    assert p.returncode == 0, p.stderr
+
+
 def test_a_thousand_goroutines_each_five_hundred_deep():
     def deep(n, c):
         if n == 0:

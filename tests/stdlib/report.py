@@ -73,7 +73,16 @@ def by_module(runs):
 def main(page, *files):
     runs = [json.loads(Path(f).read_text()) for f in files]
     runs.sort(key=lambda run: [int(n) for n in run["version"].split(".")[:2]])
-    head = ("CPython", "modules", "tests", "switches", "preemptions", "unexplained differences", "known ones", "not run")
+    head = (
+        "CPython",
+        "modules",
+        "tests",
+        "switches",
+        "preemptions",
+        "unexplained differences",
+        "known ones",
+        "not run",
+    )
     known = [
         (e.versions.replace(",", ", "), f"`{e.pattern}`", e.what.replace("-", " "), e.why) for e in compare.entries()
     ]

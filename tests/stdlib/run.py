@@ -19,7 +19,10 @@ import compare
 
 
 def show(r):
-    print(f"{r.module:32} {r.tests:5} tests {r.switches:8} switches {r.preemptions:6} preemptions {r.seconds:6.1f} s", flush=True)
+    print(
+        f"{r.module:32} {r.tests:5} tests {r.switches:8} switches {r.preemptions:6} preemptions {r.seconds:6.1f} s",
+        flush=True,
+    )
     if r.plainly:
         print(f"    plainly, too: {r.plainly}", flush=True)
     for title, lines in ("DIFFERS", r.differences), ("explained", r.explained), ("unsteady", r.unsteady):
