@@ -37,8 +37,8 @@ test-c: venv ## the C tests, asserts on
 test-py: venv ## the Python tests on each CPython found; V=3.12: on that one
 	@$(TEST) $(if $(V),py:$(V),py) $(PYTEST_ARGS)
 
-test-cpython: venv ## CPython's own tests in a goroutine, on each found (V=3.12: on that one), told in docs/cpython.md
-	@$(TEST) $(if $(V),cpython:$(V),cpython); status=$$?; \
+test-cpython: venv ## CPython's own tests in a goroutine (ARGS=test_x: those), on each CPython found, for docs/cpython.md
+	@$(TEST) $(if $(V),cpython:$(V),cpython) $(PYTEST_ARGS); status=$$?; \
 	$(PY) tests/stdlib/report.py docs/cpython.md build/cpython/*.json && exit $$status
 
 asan: venv ## the C tests under AddressSanitizer

@@ -1,6 +1,6 @@
 """What `make test` runs: build everything, run every suite, say what was found and what came of it.
 
-    test.py [--jobs N] SUITE... [-- PYTEST-ARGS...]
+    test.py [--jobs N] SUITE... [-- PYTEST-ARGS... (of cpython: MODULE...)]
 
 SUITE: c, asan, ubsan (the C tests, asserts on), py (pytest on each CPython that is found, or on one
 of them: py:3.12), cpython (the interpreter's own tests in a goroutine, likewise), asan-py (pytest on the best
@@ -285,20 +285,21 @@ def test_py(s: Suite, live: bool, extra: list[str]) -> None:
         s.trouble = f"pytest: exit status {code}"
 
 
-def test_cpython(s: Suite) -> None:
+def test_cpython(s: Suite, modules: list[str]) -> None:
     key = s.name.split(":", 1)[-1]
     python = BUILD / "venvs" / key / "bin" / "python"
     out = BUILD / "cpython" / f"{key}.json"
-    out.unlink(missing_ok=True)
+    if not modules:
+        out.unlink(missing_ok=True)
     begin = time.monotonic()
     say(f"=== {s.title}")
-    cmd = [python, ROOT / "tests" / "stdlib" / "run.py", "--out", out]
+    cmd = [python, ROOT / "tests" / "stdlib" / "run.py", "--out", out, *modules]
     code = run(cmd, BUILD / "logs" / f"cpython-{key}.log", limit=CPYTHON_LIMIT, live=True)
     s.seconds += time.monotonic() - begin
-    modules = json.loads(out.read_text())["modules"] if out.exists() else []
-    s.failures = [f"{m['module']}: {line}" for m in modules for line in m["differences"]]
-    s.failed, s.skipped = len(s.failures), sum(len(m["not_run"]) for m in modules)
-    s.passed = sum(m["tests"] for m in modules) - s.failed
+    found = json.loads(out.read_text())["modules"] if out.exists() else []
+    s.failures = [f"{m['module']}: {line}" for m in found for line in m["differences"]]
+    s.failed, s.skipped = len(s.failures), sum(len(m["not_run"]) for m in found)
+    s.passed = sum(m["tests"] for m in found) - s.failed
     if code == -1:
         s.trouble = f"took more than {CPYTHON_LIMIT} s"
     elif code and not s.failed:
@@ -378,7 +379,7 @@ def main() -> int:
             test_c(s, True)
     for s in suites:
         if s.name.startswith("cpython:") and not s.trouble:
-            test_cpython(s)
+            test_cpython(s, extra)
     py = [s for s in suites if s.name not in C_OPTIONS and not s.name.startswith("cpython:") and not s.trouble]
     with ThreadPoolExecutor(max(args.jobs, 1)) as pool:
         list(pool.map(lambda s: test_py(s, args.jobs <= 1, extra), py))
