@@ -123,17 +123,15 @@ class Yields:
 
     def __init__(self):
         self.thread = threading.get_ident()
-        self.others = True  # one of the others runs
+        self.goroutine = None  # the tests', while they run; the others never wait inside a collection: it would not end meanwhile
         self.count = 0
 
     def now(self):
-        if self.others or threading.get_ident() != self.thread:
+        if self.goroutine is None or threading.get_ident() != self.thread or ramet.current() is not self.goroutine:
             return
         if sys.gettrace() is None and sys.getprofile() is None:  # those see all goroutines of a thread
             self.count += 1
-            self.others = True
             gosched()
-            self.others = False
 
     def collected(self, phase, info):
         self.now()
@@ -177,13 +175,13 @@ def in_goroutine(run, recorder, yields):
     """run() in a goroutine, and what the others found."""
 
     def body():
-        yields.others = False
+        yields.goroutine = ramet.current()
         gc.callbacks.append(yields.collected)
         sys.addaudithook(yields.audited)
         try:
             run()
         finally:
-            yields.others = True  # no more from here
+            yields.goroutine = None  # no more from here
             if yields.collected in gc.callbacks:
                 gc.callbacks.remove(yields.collected)
 
