@@ -123,7 +123,9 @@ class Yields:
 
     def __init__(self):
         self.thread = threading.get_ident()
-        self.goroutine = None  # the tests', while they run; the others never wait inside a collection: it would not end meanwhile
+        self.goroutine = (
+            None  # the tests', while they run; the others never wait inside a collection: it would not end meanwhile
+        )
         self.count = 0
 
     def now(self):
