@@ -12,7 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rows import C_PROGRAMS, COPY_SIZE
+import rows
+from rows import C_PROGRAMS, COPY_SIZE, INTERPRETERS
 
 BENCH = Path(__file__).resolve().parent
 ROOT = BENCH.parent
@@ -81,6 +82,32 @@ def set_up_python(python, install):
             say(f"bench: {name} cannot be installed here; it is left out")
     if call("tools/install.sh", VENV.relative_to(ROOT), "build/py-bench") is None:
         say("bench: ramet for Python cannot be built; it is left out")
+
+
+def venv_of(key):
+    return BUILD / f"venv-{key}"
+
+
+def python_of(peer):
+    return venv_of(peer.python) / "bin" / "python" if peer.python else PYTHON
+
+
+def set_up_interpreters(install):
+    """An environment with ramet alone on each interpreter that there is: {need: version of the interpreter}."""
+    versions = {}
+    for line in (call("tools/find-pythons.sh") or "").splitlines():
+        key, version, path = line.split(None, 2)
+        if key not in INTERPRETERS:
+            continue
+        venv = venv_of(key)
+        if (install or not (venv / "bin" / "python").exists()) and (
+            call("tools/venv.sh", venv.relative_to(ROOT), path) is None
+            or call("tools/install.sh", venv.relative_to(ROOT), f"build/py-bench-{key}") is None
+        ):
+            say(f"bench: ramet cannot be built for CPython {key}; it is left out")
+            continue
+        versions[f"ramet {key}"] = version
+    return versions
 
 
 def probe():
@@ -173,7 +200,7 @@ def libramet_version():
     return None
 
 
-def set_up(python=None, faces=("python", "c"), install=True):
+def set_up(python=None, faces=rows.FACES, install=True):
     """Set up all of it; what is here, as {need: version}, and a description of interpreter and machine."""
     BUILD.mkdir(parents=True, exist_ok=True)
     versions, facts = {}, machine()
@@ -181,13 +208,15 @@ def set_up(python=None, faces=("python", "c"), install=True):
     versions["go"] = version_of("bench_go")
     set_up_net()
     versions["cc"] = version_of("peer_epoll")
-    if "python" in faces:
+    if rows.PYTHON in faces:
         set_up_python(python, install)
         found = probe()
         versions.update(found["packages"])
         versions[""] = found["python"]
         facts.update(interpreter_facts(found))
-    if "c" in faces:
+    if rows.VERSIONS in faces:
+        versions.update(set_up_interpreters(install))
+    if rows.C in faces:
         set_up_c(install)
         versions["libuv"] = version_of("peer_libuv")
         versions["libramet"] = libramet_version()

@@ -31,19 +31,7 @@ class Goal:
 
 def python_goals():
     to_go = {
-        "yield": 0.5,
-        "yield, 1,000 ready": 0.5,
-        "spawn, exit, join": 0.7,
-        "start 10,000, join all": 1.0,
-        "ping-pong, unbuffered": 0.4,
-        "producer to consumer, unbuffered": 0.4,
-        "producer to consumer, capacity 128": 1.0,
-        "select ready, 2 cases": 1.2,
-        "select ready, 8 cases": 0.5,
-        "select blocking, 2 cases": 0.6,
-        "select blocking, 8 cases": 0.4,
-        "10,000 sleepers: CPU a sleep": 1.0,
-        "one timer: start and stop": 1.0,
+        **of_every_version(),
         "echo 64 B x 64: server CPU a request": 0.75,
         "echo 64 B x 1000: server CPU a request": 0.65,
     }
@@ -59,8 +47,41 @@ def python_goals():
             goals.append(Goal(r.PYTHON, f"blocking {gap}, {cores}", "ramet", limit, r.BEST_PYTHON))
     goals.append(Goal(r.PYTHON, "mutex, alone", "ramet", 1.3, "ramet", r.CALLS))
     goals.append(Goal(r.PYTHON, "timeout block", "ramet", 1.5, "ramet", r.CALLS))  # of three calls
+    goals.append(Goal(r.PYTHON, "hog loop, a round", "ramet preempt", 1.01, "ramet"))
+    goals.append(Goal(r.PYTHON, "echo 64 B x 100 beside 4 hogs: p99", "ramet preempt", 25_000, ""))
     goals.append(Goal(r.PYTHON, "parked 1,000,000: memory a task", "ramet", 5200, ""))
     goals.append(Goal(r.PYTHON, "parked 1,000,000: time", "ramet", 5, ""))
+    return goals
+
+
+def of_every_version():
+    """To Go: what each interpreter is held to."""
+    return {
+        "yield": 0.5,
+        "yield, 1,000 ready": 0.5,
+        "spawn, exit, join": 0.7,
+        "start 10,000, join all": 1.0,
+        "ping-pong, unbuffered": 0.4,
+        "producer to consumer, unbuffered": 0.4,
+        "producer to consumer, capacity 128": 1.0,
+        "select ready, 2 cases": 1.2,
+        "select ready, 8 cases": 0.5,
+        "select blocking, 2 cases": 0.6,
+        "select blocking, 8 cases": 0.4,
+        "10,000 sleepers: CPU a sleep": 1.0,
+        "one timer: start and stop": 1.0,
+    }
+
+
+def version_goals():
+    goals = []
+    for version in r.INTERPRETERS:
+        who = f"ramet {version}"
+        goals += [Goal(r.VERSIONS, bench, who, limit) for bench, limit in of_every_version().items()]
+        goals.append(Goal(r.VERSIONS, "mutex, alone", who, 1.3, who, r.CALLS))
+        goals.append(Goal(r.VERSIONS, "timeout block", who, 1.5, who, r.CALLS))
+        goals.append(Goal(r.VERSIONS, "parked 100,000: memory a task", who, 5200, ""))
+        goals.append(Goal(r.VERSIONS, "call at the end of a chunk", who, 100, ""))
     return goals
 
 
@@ -122,7 +143,7 @@ def scale_goals():
     return goals
 
 
-GOALS = python_goals() + c_goals() + net_goals() + scale_goals()
+GOALS = python_goals() + version_goals() + c_goals() + net_goals() + scale_goals()
 
 
 def verdict(measured, limit):

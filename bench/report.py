@@ -9,10 +9,11 @@ import rows as r
 import svg
 
 DASH = "-"
-FACES = {r.PYTHON: "Python", r.C: "C"}
+FACES = {r.PYTHON: "Python", r.C: "C", r.VERSIONS: "versions"}
 FACE_TITLES = {
     r.PYTHON: "Python face: ramet and its peers on one interpreter, and Go doing the same in Go",
     r.C: "C face: libramet and its peers",
+    r.VERSIONS: "Versions: ramet for Python on each interpreter that was found, and Go",
 }
 
 
@@ -156,7 +157,7 @@ class Report:
     def goals(self):
         judged = goals.judge(self.results)
         parts = []
-        for face in (r.PYTHON, r.C):
+        for face in r.FACES:
             lines = [
                 [g.bench, g.who, g.text(), f"{m:,.4g}" if g.against == "" else f"{m:.2f}", v]
                 for g, m, v in judged
@@ -184,7 +185,7 @@ class Report:
         parts = [self.head()]
         if quick:
             parts.append("A QUICK RUN: 3 short samples. It shows that things work; its figures mean little.")
-        for face in (r.PYTHON, r.C):
+        for face in r.FACES:
             medians = self.medians(face)
             if medians:
                 parts += [f"== {FACE_TITLES[face]} ==", *medians]
@@ -214,7 +215,7 @@ class Report:
         return [(name, name, bars) for name, bars in charts.items()]
 
     def draw(self, folder):
-        for face in (r.PYTHON, r.C):
+        for face in r.FACES:
             for group in dict.fromkeys(row.group for row in r.ROWS):
                 charts = self.charts(face, group)
                 if charts:

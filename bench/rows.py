@@ -3,8 +3,10 @@
 import resource
 from dataclasses import dataclass, field
 
-PYTHON, C = "python", "c"
+PYTHON, C, VERSIONS = "python", "c", "versions"
+FACES = (PYTHON, C, VERSIONS)  # the last: ramet for Python on each interpreter that there is
 BOTH = (PYTHON, C)
+ON_PYTHON = (PYTHON, VERSIONS)
 BEST_PYTHON = "the best Python peer"
 KEYS = 1000  # of the line protocol
 COPY_SIZE = 1 << 30
@@ -63,7 +65,7 @@ class Peer:
     needs: str = ""  # the Python package, or the tool, that must be there
     args: tuple = ()
     only: tuple | None = None  # the rows it takes part in; None: all
-    versions: str = field(default="", compare=False)  # whose version is shown, if not that of `needs`
+    python: str = ""  # which interpreter it runs on, if not the benchmarks' own
 
     def takes(self, row):
         return row.faces and self.face in row.faces and (self.only is None or row.row in self.only)
@@ -72,6 +74,8 @@ class Peer:
 MICRO = ("yield", "spawn", "startmany", "pingpong", "unbuffered", "buffered", "selectready", "selectblock")
 CALLS = "two empty method calls"
 LOCKS = ("mutex", "mutexbusy", "timeout", "group", "queue")
+PREEMPTED = ("hog", "echo")  # of the last: those beside hogs
+INTERPRETERS = ("3.11", "3.12", "3.13", "3.14", "3.15")
 PLAIN = (*MICRO, *LOCKS, "parked", "sleepers", "blocking", "timers", "timerchurn")
 NET = ("echo", "line", "tls", "udp", "accept", "copyfile", "copysocket")
 FLOOR = ("line", "udp", "accept", "copyfile", "copysocket")
@@ -79,6 +83,7 @@ FLOOR = ("line", "udp", "accept", "copyfile", "copysocket")
 PEERS = (
     Peer("ramet", PYTHON, "python/bench_ramet.py", "ramet"),
     Peer("ramet readinto", PYTHON, "python/bench_ramet.py", "ramet", ("--variant", "readinto"), ("echo", "tls")),
+    Peer("ramet preempt", PYTHON, "python/bench_ramet.py", "ramet", ("--variant", "preempt"), PREEMPTED),
     Peer("Go", PYTHON, "bench_go", "go"),
     Peer("runloom", PYTHON, "python/peer_runloom.py", "runloom"),
     Peer("greenlet", PYTHON, "python/peer_greenlet.py", "greenlet"),
@@ -99,6 +104,8 @@ PEERS = (
     Peer("trio", PYTHON, "python/peer_trio.py", "trio"),
     Peer("threads", PYTHON, "python/peer_threads.py"),
     Peer("epoll", PYTHON, "peer_epoll", "cc", (), FLOOR),
+    *(Peer(f"ramet {v}", VERSIONS, "python/bench_ramet.py", f"ramet {v}", python=v) for v in INTERPRETERS),
+    Peer("Go", VERSIONS, "bench_go", "go"),
     Peer("ramet serialised", C, "bench_ramet", "libramet"),
     Peer("ramet locked", C, "bench_ramet", "libramet", ("--locked",)),
     Peer("Go", C, "bench_go", "go"),
@@ -118,8 +125,20 @@ C_PROGRAMS = {
 }
 
 
-def micro(name, row, group, *args, faces=BOTH):
-    return Row(name, row, (Figure("ns", name, "ns"),), group, faces, args)
+def micro(name, row, group, *args, faces=FACES, **more):
+    return Row(name, row, (Figure("ns", name, "ns"),), group, faces, args, **more)
+
+
+NO_HOGS = "^(?!ramet preempt$)"
+
+
+def echo_beside_hogs(hogs, conns):
+    """What a request waits while others compute: CPU and requests a second say nothing here."""
+    name = f"echo 64 B x {conns} beside {hogs} hogs"
+    figures = (Figure("p50_us", f"{name}: p50", "us"), Figure("p99_us", f"{name}: p99", "us"))
+    load = Load("echo_load", 64, conns, length=2.0)
+    who = "^(?!ramet readinto$|asyncio streams$|uvloop streams$)"
+    return Row(name, "echo", figures, "preemption", (PYTHON,), ("--hogs", str(hogs)), load=load, who=who)
 
 
 def net_figures(name, what):
@@ -137,13 +156,13 @@ def net(name, row, load, what="request", group="net", **more):
 
 
 def echo(size, text, conns):
-    return net(f"echo {text} x {conns}", "echo", Load("echo_load", size, conns), group="echo")
+    return net(f"echo {text} x {conns}", "echo", Load("echo_load", size, conns), group="echo", who=NO_HOGS)
 
 
 def echo_many(size, text):
     """10,000 connections: most of a sample's time is opening them, and so many threads are no server."""
     load = Load("echo_load", size, 10_000, length=0.7, twice=False)
-    who = "^(?!threads$)"
+    who = "^(?!threads$|ramet preempt$)"
     return net(f"echo {text} x 10000", "echo", load, group="echo", runs=3, who=who)
 
 
@@ -191,14 +210,17 @@ ROWS = [
     micro("select blocking, 8 cases", "selectblock", "select", "--n", "8"),
     micro("mutex, alone", "mutex", "locks"),
     micro("mutex, 8 contenders that yield", "mutexbusy", "locks", "--n", "8"),
-    micro(CALLS, "calls", "locks", faces=(PYTHON,)),
-    micro("timeout block", "timeout", "locks", faces=(PYTHON,)),
-    micro("group of 10", "group", "locks", faces=(PYTHON,)),
-    micro("queue of 128, put and get", "queue", "locks", faces=(PYTHON,)),
-    Row("10,000 sleepers", "sleepers", SLEEPERS, "timers", args=("--n", "10000")),
+    micro(CALLS, "calls", "locks", faces=ON_PYTHON),
+    micro("timeout block", "timeout", "locks", faces=ON_PYTHON),
+    micro("group of 10", "group", "locks", faces=ON_PYTHON),
+    micro("queue of 128, put and get", "queue", "locks", faces=ON_PYTHON),
+    micro("call at the end of a chunk", "boundary", "switch", faces=(VERSIONS,)),
+    micro("hog loop, a round", "hog", "preemption", faces=(PYTHON,), who="^ramet( preempt)?$"),
+    echo_beside_hogs(4, 100),
+    Row("10,000 sleepers", "sleepers", SLEEPERS, "timers", FACES, args=("--n", "10000")),
     Row("1,000,000 timers", "timers", TIMERS, "timers", (C,), ("--n", "1000000")),
-    Row("one timer", "timerchurn", (Figure("ns", "one timer: start and stop", "ns"),), "timers"),
-    parked(100_000, "100,000", memory=2 << 30),
+    Row("one timer", "timerchurn", (Figure("ns", "one timer: start and stop", "ns"),), "timers", FACES),
+    parked(100_000, "100,000", faces=FACES, memory=2 << 30),
     parked(1_000_000, "1,000,000", runs=3, heavy=True, memory=11 << 30),
     blocking(0, "back to back", 2),
     blocking(100e-6, "every 100 us", 2),

@@ -27,7 +27,7 @@ def arguments(argv):
     p.add_argument("--quick", action="store_true", help="3 short samples: a try, no measurement")
     p.add_argument("--only", default="", metavar="REGEX", help="only the rows whose name matches")
     p.add_argument("--who", default="", metavar="REGEX", help="only the contestants whose name matches")
-    p.add_argument("--face", choices=(r.PYTHON, r.C), help="only this face")
+    p.add_argument("--face", choices=r.FACES, help="only this face")
     p.add_argument("--python", help="interpreter for the benchmarks' environment (default: that of .venv)")
     p.add_argument("--no-setup", action="store_true", help="take what is installed and built already")
     p.add_argument("--out", default=str(env.BUILD), help="folder of results.json and the drawings")
@@ -36,7 +36,7 @@ def arguments(argv):
     o.runs = (3 if o.quick else 7) if o.runs is None else o.runs
     if o.runs < 1:
         p.error("--runs must be at least 1")
-    o.faces = (o.face,) if o.face else (r.PYTHON, r.C)
+    o.faces = (o.face,) if o.face else r.FACES
     o.seconds, o.echo_seconds = (0.05, 0.3) if o.quick else (0.3, 1.0)
     return o
 

@@ -27,7 +27,7 @@ class Failed(Exception):
 def command(peer, row):
     """The command line of a contestant's program for a row, without the time."""
     if peer.program.endswith(".py"):
-        start = [env.PYTHON, env.BENCH / peer.program]
+        start = [env.python_of(peer), env.BENCH / peer.program]
     elif peer.program == "bench_ramet":
         start = [env.c_program(row.row)]
     else:

@@ -23,6 +23,7 @@ type options struct {
 	time float64
 	n    int
 	gap  float64
+	hogs int
 }
 
 const startBatch = 10_000 // goroutines started and joined in one round of startmany
@@ -101,6 +102,7 @@ func main() {
 	f.Float64Var(&o.time, "time", 0.3, "seconds a sample should last at least")
 	f.IntVar(&o.n, "n", 2, "goroutines, cases, sleepers, ... of the row")
 	f.Float64Var(&o.gap, "gap", 0, "seconds between two blocking calls")
+	f.IntVar(&o.hogs, "hogs", 0, "goroutines that compute meanwhile")
 	_ = f.Parse(os.Args[2:])
 	row := rows[os.Args[1]]
 	out := figures{"skip": "has no such thing"}

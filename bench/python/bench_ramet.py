@@ -3,6 +3,7 @@ goroutines, pending timers or open connections).
 """
 
 import os
+import random
 
 from background import Background, idle_peer  # before ramet: it may fork
 from common import (
@@ -10,10 +11,12 @@ from common import (
     Cpu,
     Memory,
     Trips,
+    compute,
     leave,
     main,
     measure,
     now,
+    options,
     order,
     sleep_for,
 )
@@ -157,6 +160,34 @@ def row_parked(o):
     return m.report()
 
 
+def row_boundary(o):
+    """Calls at every depth of 20 recursions by frames of two sizes in mixed order: here and there a call stands at the end of a
+    chunk of Python's data stack. The dearest depth counts."""
+    dearest, mixed = 0.0, random.Random(1)
+
+    def calls(n):
+        t = now()
+        for _ in range(n):
+            nothing()
+        return now() - t
+
+    def step(depth):
+        nonlocal dearest
+        dearest = max(dearest, min(calls(500) for _ in range(3)) / 500)
+        if depth:
+            mixed.choice((small, large))(depth - 1)
+
+    def small(depth):
+        step(depth)
+
+    def large(depth, a=0, b=0, c=0, d=0, e=0):
+        step(depth)
+
+    for _ in range(20):
+        go(step, 150).join()
+    return {"ns": dearest}
+
+
 def row_sleepers(o):
     sleep = ramet.time.sleep
     cpu, t = Cpu(), now()
@@ -268,6 +299,18 @@ def row_queue(o):
     return {"ns": measure(round_, o)}
 
 
+def row_hog(o):
+    """Two that compute and do not wait: with preemption they take turns, without they run one after the other."""
+
+    def round_(n):
+        t = now()
+        for g in [go(compute, n // 2) for _ in range(2)]:
+            g.join()
+        return now() - t
+
+    return {"ns": measure(round_, o, first=1000)}
+
+
 def row_timerchurn(o):
     def round_(n):
         after_func = ramet.time.after_func
@@ -286,6 +329,8 @@ ROWS = {
     "timeout": row_timeout,
     "group": row_group,
     "queue": row_queue,
+    "hog": row_hog,
+    "boundary": row_boundary,
     "timerchurn": row_timerchurn,
     "yield": row_yield,
     "spawn": row_spawn,
@@ -321,4 +366,6 @@ import ramet.sync  # noqa: E402
 import ramet.time  # noqa: E402
 
 go, Chan = ramet.go, ramet.Chan
+if options().variant == "preempt":
+    ramet.configure(preempt=True)
 main({name: beside(row) for name, row in {**ROWS, **net_ramet.ROWS}.items()})

@@ -17,6 +17,7 @@ COPIED = "copy.dat"  # the file of the copy rows, in the working directory
 KEYS = 1000  # of the line protocol
 START_BATCH = 10_000  # goroutines started and joined in one round of `startmany`
 LIMIT = 1 << 30  # no loop runs longer than this
+PIECE = 1_000_000  # rounds of a loop that does nothing: what a hog computes before it lets the others run
 
 
 class Skip(Exception):
@@ -30,6 +31,7 @@ def options(argv=None):
     p.add_argument("--n", type=int, default=2, help="tasks, cases, sleepers, ... of the row")
     p.add_argument("--gap", type=float, default=0.0, help="seconds between two blocking calls")
     p.add_argument("--variant", default="", help="of the peer, e.g. streams or protocols")
+    p.add_argument("--hogs", type=int, default=0, help="tasks that compute meanwhile, each a PIECE at a time")
     p.add_argument("--parked", type=int, default=0, help="goroutines that stay parked meanwhile")
     p.add_argument("--sleepers", type=int, default=0, help="timers that stay pending meanwhile")
     p.add_argument("--conns", type=int, default=0, help="idle connections that stay open meanwhile")
@@ -157,6 +159,11 @@ class Lines:
     def feed(self, data):
         *lines, self.rest = (self.rest + data).split(b"\n")
         return lines
+
+
+def compute(rounds=PIECE):
+    for _ in range(rounds):
+        pass
 
 
 def main(rows, argv=None):

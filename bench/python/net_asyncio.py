@@ -4,7 +4,7 @@
 import asyncio
 import socket
 
-from common import CHUNK, COPIED, COPY_CHUNK, Lines, Skip, answer, listening, tls_context
+from common import CHUNK, COPIED, COPY_CHUNK, Lines, Skip, answer, compute, listening, tls_context
 
 
 def run(coro, o):
@@ -104,9 +104,16 @@ def listen():
     return sock
 
 
+async def hog():
+    while True:
+        compute()
+        await asyncio.sleep(0)
+
+
 def row_server(handler, protocol, ssl=None):
     def row(o):
         async def serve():
+            hogs = [asyncio.create_task(hog()) for _ in range(o.hogs)]  # noqa: F841  kept alive
             sock, tls = listen(), ssl and ssl()
             if o.variant.endswith("protocols"):
                 server = await asyncio.get_running_loop().create_server(protocol, sock=sock, backlog=4096, ssl=tls)

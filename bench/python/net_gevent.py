@@ -1,7 +1,8 @@
 """gevent's network rows: StreamServer, its sockets. Its sendfile reads 8 KiB at a time, so a file is copied by hand."""
 
+import gevent
 import gevent.server
-from common import CHUNK, COPIED, COPY_CHUNK, answer, listening, tls_context
+from common import CHUNK, COPIED, COPY_CHUNK, answer, compute, listening, tls_context
 from gevent import socket
 from gevent.ssl import SSLContext
 
@@ -11,6 +12,18 @@ def echo(sock, _address):
     recv, sendall = sock.recv, sock.sendall
     while data := recv(CHUNK):
         sendall(data)
+
+
+def hog():
+    while True:
+        compute()
+        gevent.sleep(0)
+
+
+def serve_echo(o):
+    for _ in range(o.hogs):
+        gevent.spawn(hog)
+    serve(echo)
 
 
 def lines(sock, _address):
@@ -72,7 +85,7 @@ def row_copysocket(o):
 
 
 ROWS = {
-    "echo": lambda o: serve(echo),
+    "echo": serve_echo,
     "line": lambda o: serve(lines),
     "accept": lambda o: serve(once),
     "tls": lambda o: serve(echo, ssl_context=tls_context(SSLContext)),

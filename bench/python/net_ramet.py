@@ -1,7 +1,7 @@
 """ramet's network rows: servers that run until they are killed."""
 
-from common import CHUNK, COPIED, answer, listening, tls_context
-from ramet import go, io, net
+from common import CHUNK, COPIED, answer, compute, listening, tls_context
+from ramet import go, gosched, io, net
 
 
 def echo(conn):
@@ -21,6 +21,18 @@ def echo_readinto(conn):
 
 def echo_of(o):
     return echo_readinto if o.variant == "readinto" else echo
+
+
+def hog():
+    while True:
+        compute()
+        gosched()
+
+
+def serve_echo(o):
+    for _ in range(o.hogs):
+        go(hog)
+    serve(echo_of(o))
 
 
 def lines(conn):
@@ -74,7 +86,7 @@ def row_copysocket(o):
 
 
 ROWS = {
-    "echo": lambda o: serve(echo_of(o)),
+    "echo": serve_echo,
     "line": lambda o: serve(lines),
     "accept": lambda o: serve(once),
     "tls": row_tls,

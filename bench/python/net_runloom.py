@@ -4,7 +4,7 @@ import os
 import socket
 
 import runloom
-from common import CHUNK, COPIED, COPY_CHUNK, Lines, answer, listening
+from common import CHUNK, COPIED, COPY_CHUNK, Lines, answer, compute, listening
 
 
 def echo(conn):
@@ -12,6 +12,12 @@ def echo(conn):
     while data := recv(CHUNK):
         send_all(data)
     conn.close()
+
+
+def hog():
+    while True:
+        compute()
+        runloom.yield_now()
 
 
 def lines(conn):
@@ -43,6 +49,12 @@ def serve(handler):
         runloom.fiber(handler, conn)
 
 
+def serve_echo(o):
+    for _ in range(o.hogs):
+        runloom.fiber(hog)
+    serve(echo)
+
+
 def copy(readinto, send_all):
     buffer = memoryview(bytearray(COPY_CHUNK))
     while n := readinto(buffer):
@@ -68,7 +80,7 @@ def row_copysocket(o):
 
 
 ROWS = {
-    "echo": lambda o: serve(echo),
+    "echo": serve_echo,
     "line": lambda o: serve(lines),
     "accept": lambda o: serve(once),
     "copyfile": row_copyfile,

@@ -3,7 +3,7 @@
 import socket
 import threading
 
-from common import CHUNK, COPIED, COPY_CHUNK, answer, listening, tls_context
+from common import CHUNK, COPIED, COPY_CHUNK, answer, compute, listening, tls_context
 
 
 def echo(sock):
@@ -11,6 +11,17 @@ def echo(sock):
     with sock:
         while data := sock.recv(CHUNK):
             sock.sendall(data)
+
+
+def hog():
+    while True:
+        compute()
+
+
+def serve_echo(o):
+    for _ in range(o.hogs):
+        threading.Thread(target=hog, daemon=True).start()
+    serve(echo)
 
 
 def lines(sock):
@@ -70,7 +81,7 @@ def row_copysocket(o):
 
 
 ROWS = {
-    "echo": lambda o: serve(echo),
+    "echo": serve_echo,
     "line": lambda o: serve(lines),
     "accept": lambda o: serve(once),
     "tls": row_tls,

@@ -1,7 +1,7 @@
 """trio's network rows: serve_listeners, its sockets. It has no readline and no sendfile: lines are cut by hand."""
 
 import trio
-from common import CHUNK, COPIED, COPY_CHUNK, Lines, answer, listening, tls_context
+from common import CHUNK, COPIED, COPY_CHUNK, Lines, answer, compute, listening, tls_context
 
 
 async def echo(stream):
@@ -25,6 +25,19 @@ async def listen():
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=4096)
     listening(listener.socket.getsockname()[1])
     return listener
+
+
+async def hog():
+    while True:
+        compute()
+        await trio.lowlevel.checkpoint()
+
+
+async def serve_echo(hogs):
+    async with trio.open_nursery() as nursery:
+        for _ in range(hogs):
+            nursery.start_soon(hog)
+        await serve(echo)
 
 
 async def serve(handler):
@@ -67,7 +80,7 @@ async def serve_socket():
 
 
 ROWS = {
-    "echo": lambda o: trio.run(serve, echo),
+    "echo": lambda o: trio.run(serve_echo, o.hogs),
     "line": lambda o: trio.run(serve, lines),
     "accept": lambda o: trio.run(serve, once),
     "tls": lambda o: trio.run(serve_tls),
