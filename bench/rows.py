@@ -1,7 +1,7 @@
 """What is measured and who takes part: the table of rows, of their figures, and of the contestants."""
 
 import resource
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 PYTHON, C, VERSIONS = "python", "c", "versions"
 FACES = (PYTHON, C, VERSIONS)  # the last: ramet for Python on each interpreter that there is

@@ -40,6 +40,18 @@ static rm_g *pop_front(rm_p *p) {
     return g;
 }
 
+/* Whose slice is next, if it is its turn: between two slices, all that was in the run queue when the first one ended has run. */
+static rm_g *pop_hog(rm_p *p) {
+    rm_g *g = p->hog_first;
+    if (rm_likely(!g)) return NULL;
+    uint32_t others = rm_runq_length(&p->runq) + (p->runnext != NULL);
+    if (!p->hog_turn) p->hog_turn = p->switches + others + 1;
+    if (others && p->switches < p->hog_turn) return NULL;
+    p->hog_turn = 0;
+    p->hog_first = g->next;
+    return g;
+}
+
 /* Whether something may still wake a goroutine. */
 static bool hopeful(rm_p *p) {
     rm_rt *rt = p->rt;
@@ -107,7 +119,7 @@ void rm_loop(void *arg) {
         rm_g *g = pop_front(p);
         if (g) {
             if (p->front_first) rm_attend(p); /* the others of the front must not wait for the queue */
-        } else if (!(g = rm_next(p))) {
+        } else if (!(g = pop_hog(p)) && !(g = rm_next(p))) {
             idle(p);
             continue;
         }

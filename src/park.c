@@ -3,7 +3,8 @@
  * Order of who runs next: `runnext` (the one woken last by who ran, within RM_RUNNEXT_BUDGET, so that a pair
  * that talks does not starve the rest), then the run queue. When there is nothing, or every RM_TICK
  * switches, or when somebody asked for attention, the loop (g0) is next: it alone looks at timers,
- * poller and inbox, on its own stack and with no lock held.
+ * poller and inbox, on its own stack and with no lock held. It lets those that are preempted run, one at a time, with all that
+ * is in the run queue in between: who waits for a connection or a timer waits for one slice, not for one of each that computes.
  *
  * In locked mode a parking goroutine still holds the locks of the queues it stands on; it leaves `unlockf` in
  * the proc, and whoever runs next calls it, when the context is saved. Unlocking first would let a
@@ -211,7 +212,16 @@ rm_inline void let_others(rm_p *p, rm_g *g) {
     else switch_g(p, g, to);
 }
 
-void rm_preempt(rm_g *g) { let_others(g->p, g); }
+void rm_preempt(rm_g *g) {
+    rm_p *p = g->p;
+    g->state = RM_RUNNABLE;
+    g->next = NULL;
+    if (p->hog_first) p->hog_last->next = g;
+    else p->hog_first = g;
+    p->hog_last = g;
+    rm_attend(p);
+    switch_g(p, g, p->g0);
+}
 
 int rm_yield(rm_g *g) {
     int e = rm_check_cancel(g);

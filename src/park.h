@@ -50,6 +50,8 @@ struct rm_p {
     int64_t now;        /* coarse clock: sysmon and every poll set it */
     rm_runq runq;
     rm_g *front_first, *front_last; /* back from blocking calls: before the run queue */
+    rm_g *hog_first, *hog_last; /* preempted; one has its turn when all that was in the run queue has run: */
+    uint64_t hog_turn;          /* once there have been so many switches; 0: not counted yet */
     rm_timers timers;
     struct rm_netpoll *netpoll;
     char pad0_[64];     /* what other threads write when they post: cache lines of its own */
@@ -184,7 +186,8 @@ void rm_ready_tail(rm_p *p, rm_g *g);
 
 /* Let all that are runnable run first. */
 int rm_yield(rm_g *g);
-/* The same for one that did not ask for it, on the proc: no cancellation point. */
+/* The same for one that did not ask for it, on the proc: no cancellation point. Between two that are preempted, all others
+ * that are runnable run. */
 void rm_preempt(rm_g *g);
 int rm_sleep(rm_g *g, int64_t ns);
 

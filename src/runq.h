@@ -21,6 +21,8 @@ typedef struct rm_runq {
 
 rm_inline bool rm_runq_empty(const rm_runq *q) { return q->head == q->tail && q->over_head == q->over_tail; }
 
+rm_inline uint32_t rm_runq_length(const rm_runq *q) { return q->tail - q->head + q->over_tail - q->over_head; }
+
 /* Make room for n goroutines beyond the first ring. 0 or -ENOMEM. Owner only. */
 static inline int rm_runq_reserve(rm_runq *q, uint32_t n) {
     if (rm_likely(n <= q->over_cap)) return 0;

@@ -138,6 +138,45 @@ static void preempted_is_no_cancellation_point(void) {
     CHECK(ramet_yield() == -ECANCELED);
 }
 
+static char order[64];
+static int computing;
+
+/* Once between two slices. */
+static void note(char c) {
+    size_t n = strlen(order), slice = n;
+    while (slice && order[slice - 1] > '9') slice--;
+    if (n + 1 < sizeof order && !strchr(order + slice, c)) order[n] = c;
+}
+
+static void computes(void *name) {
+    for (int i = 0; i < 5; i++) {
+        note(*(char *)name);
+        rm_preempt(rm_g_self());
+    }
+    computing--;
+}
+
+static void waits(void *name) {
+    while (computing) {
+        note(*(char *)name);
+        ramet_yield();
+    }
+}
+
+static void between_two_slices_the_others_run(void) {
+    ramet_goroutine g[4];
+    memset(order, 0, sizeof order);
+    for (int i = 0; i < 4; i++) CHECK_EQ(ramet_go(i < 2 ? computes : waits, &"12ab"[i], &g[i]), 0);
+    computing = 2;
+    for (int i = 0; i < 4; i++) CHECK_EQ(ramet_join(g[i], RAMET_FOREVER), 0);
+    CHECK(!strncmp(order, "12", 2));
+    for (int i = 0; i < 8; i++) {
+        const char *turn = order + 2 + 3 * i;
+        CHECK(!strncmp(turn, "ab", 2) || !strncmp(turn, "ba", 2));
+        CHECK(turn[2] == "12"[i % 2]);
+    }
+}
+
 static void keeps_the_coarse_clock(void) {
     rm_p *p = &the_runtime()->p;
     ramet_yield();
@@ -189,6 +228,7 @@ static const check_test tests[] = {IN_RUNTIME(hogs_are_told),
                                    IN_RUNTIME(asks_for_attention),
                                    IN_RUNTIME(ends_of_slices_are_told),
                                    IN_RUNTIME(preempted_is_no_cancellation_point),
+                                   IN_RUNTIME(between_two_slices_the_others_run),
                                    PLAIN(trims_free_stacks),
                                    {0}};
 
