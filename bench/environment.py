@@ -177,8 +177,8 @@ def set_up_c(install):
 
 def c_program(row):
     """libramet's program for a row."""
-    for name, rows in C_PROGRAMS.items():
-        if row in rows:
+    for name, theirs in C_PROGRAMS.items():
+        if row in theirs:
             return CORE / "bench" / "c" / name
     return None
 
