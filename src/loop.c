@@ -47,7 +47,7 @@ static rm_g *pop_hog(rm_p *p) {
     uint32_t others = rm_runq_length(&p->runq) + (p->runnext != NULL);
     if (!p->hog_turn) p->hog_turn = p->switches + others + 1;
     if (others && p->switches < p->hog_turn) return NULL;
-    p->hog_turn = 0;
+    p->hog_turn = p->hog_passed = 0;
     p->hog_first = g->next;
     return g;
 }

@@ -200,8 +200,22 @@ void rm_lock_dropped(rm_g *g, void *lock) {
     rm_lock_drop((rm_lock *)lock);
 }
 
+void rm_preempt(rm_g *g) {
+    rm_p *p = g->p;
+    g->state = RM_RUNNABLE;
+    g->next = NULL;
+    if (p->hog_first) p->hog_last->next = g;
+    else p->hog_first = g;
+    p->hog_last = g;
+    if (p->hog_passed++ < 2) p->hog_turn = 0; /* who waited for this slice need not wait for the next one */
+    rm_attend(p);
+    switch_g(p, g, p->g0);
+}
+
 rm_inline void let_others(rm_p *p, rm_g *g) {
-    if (!p->runnext && rm_runq_empty(&p->runq) && p->tick > 1 && !rm_load(&p->attention)) {
+    bool asked = rm_load(&p->attention);
+    if (rm_unlikely(asked) && rm_load(&p->hogging) == p->switches) return rm_preempt(g);
+    if (!asked && !p->runnext && rm_runq_empty(&p->runq) && p->tick > 1) {
         p->tick--;
         return;
     }
@@ -210,17 +224,6 @@ rm_inline void let_others(rm_p *p, rm_g *g) {
     rm_g *to = pick(p);
     if (rm_unlikely(to == g)) g->state = RM_RUNNING;
     else switch_g(p, g, to);
-}
-
-void rm_preempt(rm_g *g) {
-    rm_p *p = g->p;
-    g->state = RM_RUNNABLE;
-    g->next = NULL;
-    if (p->hog_first) p->hog_last->next = g;
-    else p->hog_first = g;
-    p->hog_last = g;
-    rm_attend(p);
-    switch_g(p, g, p->g0);
 }
 
 int rm_yield(rm_g *g) {

@@ -12,7 +12,7 @@
  * `asleep`: one of the two sees the other. A wake-up costs the proc a system call, and so happens
  * only after a real pause.
  *
- * It reads the proc's fields without a lock, by rm_load, and writes none but p->now and, through
+ * It reads the proc's fields without a lock, by rm_load, and writes none but p->now, p->hogging and, through
  * rm_attend, attention. */
 #include "sysmon.h"
 
@@ -95,6 +95,7 @@ static void sysmon_busy(struct rm_sysmon *s, sysmon_seen *seen, int64_t now) {
         sysmon_turn(seen, now, cpu);
         return;
     }
+    if (slice) rm_store(&p->hogging, switches);
     if (slice && now - seen->asked >= slice) { /* a thread that waits in the system has nothing to give */
         if (!s->has_cpu_clock || cpu - seen->asked_cpu > slice / 20) rt->hooks.preempt(rt, switches);
         seen->asked = now;

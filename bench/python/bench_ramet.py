@@ -161,8 +161,8 @@ def row_parked(o):
 
 
 def row_boundary(o):
-    """Calls at every depth of 20 recursions by frames of two sizes in mixed order: here and there a call stands at the end of a
-    chunk of Python's data stack. The dearest depth counts."""
+    """Calls at every depth of 20 recursions by frames of two sizes in mixed order: here and there a call stands at the
+    end of a chunk of Python's data stack. The dearest depth counts."""
     dearest, mixed = 0.0, random.Random(1)
 
     def calls(n):
