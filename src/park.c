@@ -214,7 +214,7 @@ void rm_preempt(rm_g *g) {
 
 rm_inline void let_others(rm_p *p, rm_g *g) {
     bool asked = rm_load(&p->attention);
-    if (rm_unlikely(asked) && rm_load(&p->hogging) == p->switches) return rm_preempt(g);
+    if (rm_unlikely(asked) && rm_load(&p->hogging) == p->switches + 1) return rm_preempt(g);
     if (!asked && !p->runnext && rm_runq_empty(&p->runq) && p->tick > 1) {
         p->tick--;
         return;

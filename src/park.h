@@ -53,7 +53,7 @@ struct rm_p {
     rm_g *hog_first, *hog_last; /* preempted; one has its turn when all that was in the run queue has run: */
     uint64_t hog_turn;          /* once there have been so many switches; 0: to be counted */
     uint32_t hog_passed;        /* slices that others had since the last such turn */
-    uint64_t hogging;   /* atomic: sysmon's: who runs since this number of switches has had half a slice */
+    uint64_t hogging;   /* atomic: sysmon's: who runs since one switch less than this has had half a slice */
     rm_timers timers;
     struct rm_netpoll *netpoll;
     char pad0_[64];     /* what other threads write when they post: cache lines of its own */

@@ -95,7 +95,7 @@ static void sysmon_busy(struct rm_sysmon *s, sysmon_seen *seen, int64_t now) {
         sysmon_turn(seen, now, cpu);
         return;
     }
-    if (slice) rm_store(&p->hogging, switches);
+    if (slice) rm_store(&p->hogging, switches + 1);
     if (slice && now - seen->asked >= slice) { /* a thread that waits in the system has nothing to give */
         if (!s->has_cpu_clock || cpu - seen->asked_cpu > slice / 20) rt->hooks.preempt(rt, switches);
         seen->asked = now;
