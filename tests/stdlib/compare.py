@@ -72,8 +72,8 @@ def entries():
     lines = (HERE / "skips.txt").read_text().splitlines()
     found = [Skip(*line.split(None, 3)) for line in lines if line.strip() and not line.startswith("#")]
     for e in found:
-        if e.what not in ("differs", "not-run"):
-            raise ValueError(f"skips.txt: {e.what!r} is neither differs nor not-run")
+        if e.what not in ("differs", "not-run", "calm"):
+            raise ValueError(f"skips.txt: {e.what!r} is none of differs, not-run, calm")
     return found
 
 
@@ -88,7 +88,8 @@ def run(module, goroutine, limit):
         out, log, cwd = Path(folder, "out"), Path(folder, "log"), Path(folder, "cwd")
         cwd.mkdir()
         cmd = [sys.executable, "-u", "-W", "default", "-X", "faulthandler", HERE / "one.py", module, out]
-        cmd += ["--goroutine"] * goroutine + [f"--not-run={pattern}" for pattern in not_run]
+        calm = any(e.pattern == f"test.{module}" for e in skips("calm"))
+        cmd += ["--goroutine"] * goroutine + ["--calm"] * calm + [f"--not-run={pattern}" for pattern in not_run]
         env = {k: v for k, v in os.environ.items() if not k.startswith(("RAMET_", "PYTEST_", "PYTHON"))}
         env["TMPDIR"] = str(cwd)
         begin = time.monotonic()

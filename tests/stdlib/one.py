@@ -1,6 +1,6 @@
 """One module of the interpreter's own tests, in this process: plainly, or in a goroutine beside two busy ones.
 
-    one.py MODULE OUT [--goroutine] [--not-run PATTERN]...
+    one.py MODULE OUT [--goroutine] [--calm] [--not-run PATTERN]...
 
 OUT gets a line of JSON for what happens: ["begin", id], ["end", id, outcome, why], ["switches", yields, preemptions]. It is written at once, so that
 the last line tells where a process died.
@@ -29,7 +29,7 @@ AUDITED = {
     "sys._getframe",
 }
 
-PREEMPTION = {"RAMET_PREEMPT": "1", "RAMET_PREEMPT_INTERVAL": "0.001"}  # where ramet has it
+PREEMPTION = {"RAMET_PREEMPT": "1", "RAMET_PREEMPT_INTERVAL": "0.001"}
 
 
 class Recorder(unittest.TestResult):
@@ -207,6 +207,7 @@ if __name__ == "__main__":
     ap.add_argument("module")
     ap.add_argument("out")
     ap.add_argument("--goroutine", action="store_true")
+    ap.add_argument("--calm", action="store_true", help="without preemption")
     ap.add_argument("--not-run", action="append", default=[])
     args = ap.parse_args()
     sys.argv[1:] = []
@@ -218,13 +219,13 @@ if __name__ == "__main__":
     support.use_resources = {}  # as the interpreter's own runner does when it is asked for none
 
     if args.goroutine:
-        os.environ |= PREEMPTION
+        os.environ |= {} if args.calm else PREEMPTION
         import ramet
         from ramet import gosched
 
         for name in PREEMPTION:  # not for the programs that tests start
-            del os.environ[name]
-        preempted = hasattr(ramet, "no_preempt")
+            os.environ.pop(name, None)
+        preempted = not args.calm
         yields = Yields()
         recorder = Recorder(args.out, yields.now)
         in_goroutine(lambda: run_tests(args.module, recorder, args.not_run), recorder, yields)

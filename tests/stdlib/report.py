@@ -15,7 +15,7 @@ HEAD = """\
 A goroutine runs Python on a stack and a thread state of its own making. Whether all of the interpreter still works there, its own
 tests tell: `make test-cpython` runs each of these modules twice, plainly, and in a goroutine of default stack size with two
 busy goroutines beside it, and compares the outcomes test by test. The tests' goroutine gives way to the busy ones between tests and in the
-midst of them, from collections and audit events, and, where ramet has preemption, is preempted every millisecond; the busy ones hold exceptions, generators, context variables
+midst of them, from collections and audit events, and is preempted every millisecond; the busy ones hold exceptions, generators, context variables
 and deep calls. A test that fails plainly, too (it wants a network, say), is no difference.
 
 """
@@ -23,7 +23,7 @@ and deep calls. A test that fails plainly, too (it wants a network, say), is no 
 DIFFERENCES = """
 ## Known differences
 
-What `tests/stdlib/skips.txt` lists: tests whose outcome differs, and tests that are not run.
+What `tests/stdlib/skips.txt` lists: tests whose outcome differs, tests that are not run, and modules that run without preemption (calm).
 
 """
 
