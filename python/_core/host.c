@@ -392,10 +392,14 @@ static void *host_main(void *arg) {
 static int start_hosted(core_state *st) {
     hosting h = {st, PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
     sigset_t all, old;
+/* A fault that is blocked kills at once, without a look at the handlers: neither a RecursionError nor a name. */
+static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+
     sigfillset(&all);
     Py_BEGIN_ALLOW_THREADS pthread_sigmask(SIG_SETMASK, &all, &old);
     if (pthread_create(&st->host_thread, NULL, host_main, &h)) h.state = -EAGAIN;
     pthread_sigmask(SIG_SETMASK, &old, NULL);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&all, faults[i]);
     pthread_mutex_lock(&h.mutex);
     while (h.state == 0) pthread_cond_wait(&h.cond, &h.mutex);
     pthread_mutex_unlock(&h.mutex);

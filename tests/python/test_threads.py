@@ -406,6 +406,23 @@ print("fine", ramet.num_goroutines() >= 0)
     assert ended.out.startswith("fine") and ended.err == "", str(ended)
 
 
+def test_recursion_where_a_thread_of_ours_runs_goroutines():
+    code = """
+import threading, ramet
+t = threading.Thread(target=lambda: ramet.go(int).join())
+t.start()
+t.join()
+def f(n): return [*map(f, [n + 1])]
+def g():
+    try:
+        f(0)
+    except RecursionError:
+        return "caught"
+print({h.join() for h in [ramet.go(g) for _ in range(8)]})
+"""
+    assert run_py(code).out == "{'caught'}\n"
+
+
 def test_first_use_in_a_thread_then_run_in_main():
     code = """
 import threading, ramet
