@@ -6,7 +6,8 @@
  * comes back: a block of the free list came from the allocator below, and so did every block from before.
  *
  * The allocator is the process's, but interpreters with a GIL of their own call it at the same time: hence
- * the lock, which covers everything but `below`: that is set once, before the hook is in place. */
+ * the lock, which covers everything but `below`: that is set before the hook is in place. They may be in the middle of an
+ * allocation when the hook comes or goes: so it keeps the `ctx` of the allocator below, and either function may find it. */
 #include "arena.h"
 
 #include <Python.h>
@@ -50,8 +51,8 @@ void rm_arena_install(void) {
     rm_shared_take(&lock);
     users++;
     if (!hooked) {
-        PyObjectArenaAllocator ours = {NULL, arena_alloc, arena_free};
         PyObject_GetArenaAllocator(&below);
+        PyObjectArenaAllocator ours = {below.ctx, arena_alloc, arena_free};
         PyObject_SetArenaAllocator(&ours);
         hooked = true;
     }

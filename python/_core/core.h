@@ -68,6 +68,10 @@ struct core_state {
     rm_rt *rt;               /* NULL before first use and after shutdown */
     PyThreadState *tstate;   /* the proc's */
     PyInterpreterState *interp;
+    bool sub;                /* it is not the main one: always hosted */
+    core_state *next;        /* subinterpreter.c */
+    bool ending;
+    rm_post stop_post;
     PyObject *module;        /* borrowed: it owns us */
     bool closed;             /* shut down: nothing may start any more */
     bool stopping;           /* the hosted runtime is to end */
@@ -82,6 +86,7 @@ struct core_state {
     int64_t doubt_since, doubt_asked;
     pthread_t host_thread;
     bool blocked_reported;   /* ... and of main blocking outside */
+    bool yellow_asked;       /* atomic: yellow.c's pending call is on its way */
     int64_t hog_ns;          /* atomic: report who keeps the proc for so long (0: nobody) */
     uint64_t hog_told;       /* the switches + 1 at the last report */
     size_t stack_size;       /* options, before first use */
@@ -130,9 +135,10 @@ rm_inline rm_g *core_enter(core_state *st) {
 }
 /* The same, but only a goroutine (main included) will do: RuntimeError "{what} ..." in another OS thread. */
 rm_g *core_enter_goroutine_slow(core_state *st, const char *what);
-/* The same, but the main thread will do also where it is a foreign one, the proc being hosted (then g->p is NULL). */
+/* The same, but the main thread will do also where it is a foreign one, the proc being hosted (then g->p is NULL); in a
+ * subinterpreter, which any thread may run, every thread. */
 rm_g *core_enter_main_too(core_state *st, const char *what);
-bool host_in_main_thread(core_state *st);
+bool host_in_main_thread(core_state *st); /* of the main interpreter */
 rm_inline rm_g *core_enter_goroutine(core_state *st, const char *what) {
     rm_m *m = rm_tls;
     if (rm_likely(m && m->rt == st->rt && m->p)) return m->p->cur;
@@ -227,6 +233,14 @@ extern const rm_hooks host_hooks;
 /* What of the prompt's is installed. */
 enum { HOST_INPUT_HOOK = 1, HOST_INPUT_HOOK_BEHIND = 2, HOST_INTERRUPTER = 4 };
 int host_prompt_installed(const core_state *st);
+
+void host_stop(core_state *st); /* on the proc, or with the GIL: have the hosted runtime end */
+
+/* subinterpreter.c: sets st->sub; -1 with an exception where ramet does not run. */
+int sub_init(core_state *st);
+void sub_started(core_state *st); /* its runtime runs */
+/* It is to end. False: somebody else has ended it meanwhile. */
+bool sub_take(core_state *st);
 
 /* debug.c: on sysmon's thread, as rm_hooks.hog */
 int64_t debug_hog(core_state *st, rm_rt *rt, uint64_t switches, int64_t ns, bool oncpu);

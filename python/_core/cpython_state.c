@@ -39,7 +39,7 @@ int rm_pystate_setup(PyThreadState *ts) {
 #ifdef RM_PY_HAS_IMPL
     ptrdiff_t shift = (ptrdiff_t)_PyRuntime.debug_offsets.thread_state.size - (ptrdiff_t)sizeof(PyThreadState);
     known = shift % (ptrdiff_t)sizeof(void *) == 0 && shift >= -64 && shift <= 256;
-    if (known) rm_pystate_shift = shift;
+    if (known && rm_pystate_shift != shift) rm_pystate_shift = shift; /* other interpreters may be reading it */
 #ifdef RM_PY_STACK_LIMITS
     if (known) { /* whether these are what we think can be seen */
         _PyThreadStateImpl *impl = RM_PY_IMPL(ts);

@@ -2,13 +2,15 @@
  *
  * First use in the main thread makes that thread the proc, its stack being goroutine 1. First use elsewhere
  * starts a thread of ours that hosts the proc (the worker may end at any time), and every other thread, main
- * too, then takes part as a foreign one.
+ * too, then takes part as a foreign one. In a subinterpreter it is always so: whoever runs code in it does that with a
+ * thread state that lasts as long as the code, on whatever thread.
  *
  * The GIL is the owner lock: given up around every idle poll and while a foreign thread blocks. Python code
  * never runs on the idle stack: signal handlers get a goroutine (signal_entry), whose exception is raised in main.
  *
  * At exit: every goroutine is cancelled and has 2 seconds to unwind; what is left is reported and dropped; then
- * all our threads are stopped, so that none touches an interpreter that is going away. */
+ * all our threads are stopped, so that none touches an interpreter that is going away. A subinterpreter cannot be
+ * ended while a thread has a state of it: there even a call of blocking() is waited for. */
 #include "core.h"
 
 #include <pthread.h>
@@ -210,7 +212,7 @@ static int64_t on_hog(rm_rt *rt, uint64_t switches, int64_t ns, bool oncpu) {
     return debug_hog(st, rt, switches, ns, oncpu);
 }
 
-static void on_tick(rm_rt *rt) { rm_yellow_watch(rt, ((core_state *)rt->embedder)->interp); }
+static void on_tick(rm_rt *rt) { rm_yellow_watch(rt); }
 
 static bool on_overflow(rm_rt *rt, rm_g *g, void *addr) { return rm_yellow_overflow(rt, g, addr); }
 
@@ -321,7 +323,8 @@ static void stop(core_state *st, rm_g *g) {
     bool free_it = clean && !st->forked;
     if (free_it) goroutine_main_ends(rt->main_g);
     if (free_it || st->hosted) st->rt = NULL; /* a host ends, and leaves nobody who would run anything */
-    Py_BEGIN_ALLOW_THREADS if (free_it) { rm_rt_free(rt); }
+    Py_BEGIN_ALLOW_THREADS if (st->sub) { rm_pool_fini(rt, RM_FOREVER, false); }
+    if (free_it) rm_rt_free(rt);
     else {
         rt->closing = true;
         rm_sysmon_stop(rt, false);
@@ -389,17 +392,17 @@ static void *host_main(void *arg) {
     return NULL;
 }
 
-static int start_hosted(core_state *st) {
-    hosting h = {st, PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
-    sigset_t all, old;
 /* A fault that is blocked kills at once, without a look at the handlers: neither a RecursionError nor a name. */
 static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 
+static int start_hosted(core_state *st) {
+    hosting h = {st, PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
+    sigset_t all, old;
     sigfillset(&all);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&all, faults[i]);
     Py_BEGIN_ALLOW_THREADS pthread_sigmask(SIG_SETMASK, &all, &old);
     if (pthread_create(&st->host_thread, NULL, host_main, &h)) h.state = -EAGAIN;
     pthread_sigmask(SIG_SETMASK, &old, NULL);
-    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&all, faults[i]);
     pthread_mutex_lock(&h.mutex);
     while (h.state == 0) pthread_cond_wait(&h.cond, &h.mutex);
     pthread_mutex_unlock(&h.mutex);
@@ -411,7 +414,7 @@ bool host_in_main_thread(core_state *st) {
 }
 
 int host_start(core_state *st) {
-    if (st->closed) {
+    if (st->closed || (st->sub && st->interp->finalizing)) {
         PyErr_SetString(PyExc_RuntimeError, "ramet: the interpreter is shutting down");
         return -1;
     }
@@ -437,6 +440,7 @@ int host_start(core_state *st) {
     }
     if (st->slice && !st->hosted && host_in_main_thread(st) && preempt_start(st)) PyErr_WriteUnraisable(NULL);
     rm_sysmon_start(st->rt);
+    if (st->sub) sub_started(st);
     if (st->interp == PyInterpreterState_Main() && !repl_state) {
         repl_state = st;
         old_input_hook = PyOS_InputHook;
@@ -447,7 +451,16 @@ int host_start(core_state *st) {
     return r ? 0 : -1;
 }
 
+void host_stop(core_state *st) {
+    rm_g *g = st->rt->main_g;
+    st->stopping = true;
+    if (!rm_claim(g)) return;
+    g->wake_code = 0;
+    rm_ready_tail(&st->rt->p, g);
+}
+
 PyObject *host_shutdown(core_state *st) {
+    if (st->sub && !sub_take(st)) Py_RETURN_NONE;
     rm_rt *rt = st->rt;
     if (!rt || st->closed || st->stopping) Py_RETURN_NONE;
     if (repl_state == st) {
@@ -456,14 +469,15 @@ PyObject *host_shutdown(core_state *st) {
         interrupt_after(0);
     }
     if (st->hosted) {
-        st->stopping = true;
-        rm_g *g = rt->main_g;
-        if (rm_claim(g)) {
-            g->wake_code = 0;
-            rm_ready_tail(&rt->p, g);
-        }
+        rm_m *m = rm_m_of(rt);
+        host_stop(st);
         Py_BEGIN_ALLOW_THREADS pthread_join(st->host_thread, NULL);
-        Py_END_ALLOW_THREADS Py_RETURN_NONE;
+        Py_END_ALLOW_THREADS if (m && !m->p) { /* one thread may end many interpreters */
+            rm_m_exit(m);
+            free(m);
+        }
+        rm_arena_uninstall();
+        Py_RETURN_NONE;
     }
     rm_g *g = rm_m_of(rt) ? rt->p.cur : NULL;
     if (g != rt->main_g) Py_RETURN_NONE; /* exit from a goroutine of a forked child, or from another thread */

@@ -16,19 +16,19 @@ rm_g *core_enter_slow(core_state *st) {
 
 rm_g *core_enter_goroutine_slow(core_state *st, const char *what) {
     rm_g *g = core_enter(st);
-    if (g && !g->p) {
-        PyErr_Format(PyExc_RuntimeError,
-                     "%s works in a goroutine or in the main thread, not in another OS thread: what it needs belongs "
-                     "to the proc (start a goroutine with go() and join it)",
-                     what);
-        return NULL;
-    }
-    return g;
+    if (!g || g->p) return g;
+    PyErr_Format(PyExc_RuntimeError,
+                 st->sub ? "%s works in a goroutine, and this thread is none: in a subinterpreter goroutines run in a "
+                           "thread of ramet's own (use run(), or start a goroutine with go() and join it)"
+                         : "%s works in a goroutine or in the main thread, not in another OS thread: what it needs "
+                           "belongs to the proc (start a goroutine with go() and join it)",
+                 what);
+    return NULL;
 }
 
 rm_g *core_enter_main_too(core_state *st, const char *what) {
     rm_g *g = core_enter(st);
-    return !g || g->p || host_in_main_thread(st) ? g : core_enter_goroutine_slow(st, what);
+    return !g || g->p || st->sub || host_in_main_thread(st) ? g : core_enter_goroutine_slow(st, what);
 }
 
 /* ------------------------------------------------------------------ errors ---- */
@@ -264,6 +264,11 @@ static PyObject *core_configure(PyObject *module, PyObject *args) {
     unsigned long long stack_size, max_threads, seed;
     long long slice;
     if (!PyArg_ParseTuple(args, "KKKL", &stack_size, &max_threads, &seed, &slice)) return NULL;
+    if (slice > 0 && st->sub) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "configure: preempt: goroutines are preempted in the main interpreter only");
+        return NULL;
+    }
     if (st->rt) Py_RETURN_FALSE;
     if (stack_size) st->stack_size = stack_size;
     if (max_threads) st->max_threads = (unsigned)max_threads;
@@ -431,7 +436,8 @@ static int core_exec(PyObject *module) {
     memset(st, 0, sizeof *st);
     st->module = module;
     st->interp = PyInterpreterState_Get();
-    if (rm_pystate_setup(PyThreadState_Get())) return -1;
+    if (sub_init(st) || rm_pystate_setup(PyThreadState_Get())) return -1;
+    if (PyModule_AddObjectRef(module, "_subinterpreter", st->sub ? Py_True : Py_False)) return -1;
     if (!(st->str_excepthook = PyUnicode_InternFromString("excepthook"))) return -1;
     if (!(st->str_ramet = PyUnicode_InternFromString("ramet"))) return -1;
     if (add_exceptions(module, st) || PyModule_AddFunctions(module, functions)) return -1;

@@ -16,7 +16,7 @@
  * but to say that a fault is fatal. */
 #include "yellow.h"
 
-#include "park.h"
+#include "core.h"
 
 #ifdef RM_PY_COUNTER
 
@@ -36,44 +36,45 @@ static void take_counter(rm_g *g, PyThreadState *ts, int left) {
     RM_PY_COUNTER(ts) = left;
 }
 
-static bool asked; /* atomic: the pending call is on its way */
-static int close_pending(void *unused);
+static int close_pending(void *state);
 
 /* Have close_pending called by the eval loop. From any thread, and from the SIGSEGV handler: if the lock of the
  * pending calls is held just now, perhaps by the code that was interrupted, then not; sysmon will ask. */
-static void ask(PyInterpreterState *interp) {
-    if (rm_xchg(&asked, true)) return;
+static void ask(core_state *st) {
+    PyInterpreterState *interp = st->interp;
+    if (rm_xchg(&st->yellow_asked, true)) return;
     bool queued = false;
 #if PY_VERSION_HEX >= 0x030d0000
     if (!PyMutex_IsLocked(&interp->ceval.pending.mutex))
-        queued = _PyEval_AddPendingCall(interp, close_pending, NULL, 0) == _Py_ADD_PENDING_SUCCESS;
+        queued = _PyEval_AddPendingCall(interp, close_pending, st, 0) == _Py_ADD_PENDING_SUCCESS;
 #else
     PyThread_type_lock lock = interp->ceval.pending.lock;
     if (PyThread_acquire_lock(lock, NOWAIT_LOCK)) {
         PyThread_release_lock(lock);
 #if PY_VERSION_HEX >= 0x030c0000
-        queued = _PyEval_AddPendingCall(interp, close_pending, NULL, 0) == 0;
+        queued = _PyEval_AddPendingCall(interp, close_pending, st, 0) == 0;
 #else
-        queued = _PyEval_AddPendingCall(interp, close_pending, NULL) == 0;
+        queued = _PyEval_AddPendingCall(interp, close_pending, st) == 0;
         /* 3.11 decides on the calling thread whether the main one need look */
         _Py_atomic_store_relaxed(&interp->ceval.eval_breaker, 1);
 #endif
     }
 #endif
-    if (!queued) rm_store(&asked, false);
+    if (!queued) rm_store(&st->yellow_asked, false);
 }
 
-static int close_pending(void *unused) {
-    (void)unused;
-    rm_store(&asked, false);
-    rm_m *m = rm_m_self();
+/* In a subinterpreter also in a thread that is not the proc's: then sysmon will ask once more. */
+static int close_pending(void *state) {
+    core_state *st = state;
+    rm_store(&st->yellow_asked, false);
+    rm_m *m = st->rt ? rm_m_of(st->rt) : NULL;
     rm_g *g = m && m->p ? m->p->cur : NULL;
     if (!g || !(g->embed.pyflags & PYF_YELLOW)) return 0;
     PyThreadState *ts = m->p->embed_tstate;
     rm_yellow_close(g, ts);
     if (g->embed.pyflags & PYF_YELLOW) { /* it still stands there */
         take_counter(g, ts, RM_PY_COUNTER_LEFT);
-        ask(ts->interp);
+        ask(st);
     }
     return 0;
 }
@@ -90,7 +91,7 @@ bool rm_yellow_overflow(rm_rt *rt, rm_g *g, void *addr) {
     g->embed.pyflags |= PYF_YELLOW;
     if (g != g->p->cur) return true; /* just being switched from: its counter is saved, and it goes no deeper */
     take_counter(g, ts, left);
-    ask(ts->interp);
+    ask(rt->embedder);
     return true;
 }
 
@@ -105,9 +106,9 @@ void rm_yellow_close(rm_g *g, PyThreadState *ts) {
     rm_stack_close_guard(&g->p->rt->stacks, g);
 }
 
-void rm_yellow_watch(rm_rt *rt, PyInterpreterState *interp) {
+void rm_yellow_watch(rm_rt *rt) {
     rm_g *g = rm_load(&rt->p.cur);
-    if (rm_load(&g->embed.pyflags) & PYF_YELLOW) ask(interp);
+    if (rm_load(&g->embed.pyflags) & PYF_YELLOW) ask(rt->embedder);
 }
 
 #else
@@ -125,6 +126,6 @@ bool rm_yellow_overflow(rm_rt *rt, rm_g *g, void *addr) {
 
 void rm_yellow_close(rm_g *g, PyThreadState *ts) { (void)g, (void)ts; }
 
-void rm_yellow_watch(rm_rt *rt, PyInterpreterState *interp) { (void)rt, (void)interp; }
+void rm_yellow_watch(rm_rt *rt) { (void)rt; }
 
 #endif

@@ -13,6 +13,6 @@ bool rm_yellow_overflow(rm_rt *rt, rm_g *g, void *addr);
 /* At g's next switch or end: close it again. */
 void rm_yellow_close(rm_g *g, PyThreadState *ts);
 /* On sysmon's thread, every tick: a goroutine that does not switch shall close it, too. */
-void rm_yellow_watch(rm_rt *rt, PyInterpreterState *interp);
+void rm_yellow_watch(rm_rt *rt);
 
 #endif

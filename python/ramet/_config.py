@@ -89,7 +89,7 @@ def _from_environment() -> None:
     for option, set_it in settings.items():
         name = f"RAMET_{option}"
         text = os.environ.get(name)
-        if not text:
+        if not text or (option == "PREEMPT" and _core._subinterpreter):  # it is the process's, and cannot be had there
             continue
         try:
             set_it(text)

@@ -53,18 +53,16 @@ def _installed() -> list[tuple[str, str, str]]:
 def _in_main_thread(what: str) -> None:
     import threading
 
+    if _core._subinterpreter:
+        raise RuntimeError(
+            f"{what} works in the main interpreter only, which alone handles signals: call it there, and send on what it "
+            "tells by concurrent.interpreters' queues or a pipe"
+        )
     if threading.get_ident() != threading.main_thread().ident:
         raise RuntimeError(
             f"{what} works in the main OS thread only, where Python handles signals: call it in main or in a goroutine "
             "that runs there"
         )
-
-
-def _install(signum: int, handler: _Handler) -> None:
-    try:
-        _signal.signal(signum, handler)
-    except ValueError as e:  # a subinterpreter
-        raise RuntimeError(f"signals cannot be handled here: {e}") from None
 
 
 def notify(chan: _core.Chan[_Any], *signums: int) -> None:
@@ -95,7 +93,7 @@ def notify(chan: _core.Chan[_Any], *signums: int) -> None:
             continue
         previous = _signal.getsignal(number)
         try:
-            _install(number, _on_signal)
+            _signal.signal(number, _on_signal)
         except BaseException as e:
             _channels[number] = old
             if not old:
@@ -124,5 +122,5 @@ def stop(chan: _core.Chan[_Any]) -> None:
             continue
         previous = _previous.pop(number, None)
         if _signal.getsignal(number) is _on_signal:
-            _install(number, _signal.SIG_DFL if previous is None else previous)
+            _signal.signal(number, _signal.SIG_DFL if previous is None else previous)
         del _channels[number]
