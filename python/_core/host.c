@@ -381,10 +381,10 @@ static void *host_main(void *arg) {
     PyEval_RestoreThread(ts);
     if (!e) {
         rm_g *g = st->rt->main_g;
-        do {
+        while (!st->stopping) { /* it may be so before we come here: who started us has not waited for us to park */
             rm_wait_open(g);
             rm_park(g, RM_R_SYSTEM, NULL, RM_FOREVER, NULL, NULL);
-        } while (!st->stopping);
+        }
         stop(st, g);
     }
     PyThreadState_Clear(ts);

@@ -406,6 +406,18 @@ print("fine", ramet.num_goroutines() >= 0)
     assert ended.out.startswith("fine") and ended.err == "", str(ended)
 
 
+def test_a_program_that_ends_before_our_thread_has_begun():
+    code = """
+import sys, threading, ramet
+sys.setswitchinterval(100)
+t = threading.Thread(target=ramet.go, args=(int,))
+t.start()
+t.join()
+"""
+    for _ in range(5):
+        assert run_py(code).err == ""
+
+
 def test_recursion_where_a_thread_of_ours_runs_goroutines():
     code = """
 import threading, ramet
