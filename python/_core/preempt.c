@@ -9,7 +9,7 @@
  * a function or the end of a loop's body. Anywhere else the signal is tripped again (NOT_HERE).
  *
  * And not at all for now (NOT_NOW; sysmon asks again in a slice) in no_preempt(); in a collection, which is one for all; in
- * a finalizer or while deallocation is being put off; under an import, whose locks know OS threads only; in a method of a
+ * a finalizer or while deallocation is being put off; under an import, some of whose locks know OS threads only; in a method of a
  * raw stream that is written in Python, since io.Buffered* calls it with a lock that knows OS threads only; while a
  * greenlet runs that is not its thread's own.
  *
@@ -206,6 +206,16 @@ static PyObject *preempt_signal(PyObject *module, PyObject *u) {
     return PyLong_FromLong(st->preempt_signal);
 }
 
+PyDoc_STRVAR(import_ident_doc, "_import_ident()\n--\n\nWho calls: an OS thread's ident (main's, too), or a negative "
+                               "number that is this goroutine's.");
+static PyObject *import_ident(PyObject *module, PyObject *u) {
+    (void)u;
+    core_state *st = core_of(module);
+    rm_m *m = st->rt ? rm_m_of(st->rt) : NULL;
+    uint64_t id = m && m->p ? m->p->cur->id : 1;
+    return id > 1 ? PyLong_FromLongLong(-(long long)id) : PyLong_FromUnsignedLong(PyThread_get_thread_ident());
+}
+
 /* ------------------------------------------------------------------ no_preempt ---- */
 
 typedef struct py_no_preempt {
@@ -288,6 +298,7 @@ static PyType_Spec no_preempt_spec = {"ramet.no_preempt", sizeof(py_no_preempt),
 static PyMethodDef functions[] = {
     {"_preempt", (PyCFunction)(void (*)(void))preempt, METH_FASTCALL, preempt_doc},
     {"_preempt_signal", preempt_signal, METH_NOARGS, preempt_signal_doc},
+    {"_import_ident", import_ident, METH_NOARGS, import_ident_doc},
     {NULL, NULL, 0, NULL},
 };
 

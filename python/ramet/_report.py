@@ -146,6 +146,11 @@ def _first_use() -> None:
     _first_user = _thread.get_ident()
     if _registered:  # once more, in a forked child: these are inherited
         return
+    if _core._preempt_signal():
+        from . import _imports
+
+        _imports.install()
+        atexit.register(_imports.uninstall)  # after the goroutines, which _shutdown ends
     atexit.register(_core._shutdown)
     _registered.append(("exit handler", "ends the goroutines and the threads", "atexit"))
     if _core._subinterpreter:  # it cannot fork, and what it has registered would keep its memory when it is gone

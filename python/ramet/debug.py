@@ -38,9 +38,10 @@ def hooks() -> list[Hook]:
     exit, cannot be asked for: they are listed once they have been registered. Never parks. Any thread.
     """
     found = _core._hooks() + _report._registered
-    notifying = _sys.modules.get("ramet.os.signal")
-    if notifying is not None:
-        found += notifying._installed()
+    for name in ("ramet._imports", "ramet.os.signal"):
+        module = _sys.modules.get(name)
+        if module is not None:
+            found += module._installed()
     return [Hook(*hook) for hook in found]
 
 

@@ -1,0 +1,248 @@
+"""Goroutines that import one module at the same time, where they are preempted: as threads do."""
+
+import pytest
+from helpers import run_py
+
+PRELUDE = """
+import os, sys, tempfile, threading, time
+import ramet
+from ramet import Chan, go
+from ramet.time import sleep
+
+place = tempfile.TemporaryDirectory()
+sys.path.insert(0, place.name)
+ran = ramet.ran = []  # what modules note when they are run
+
+def module(name, text):
+    with open(f"{place.name}/{name}.py", "w") as f:
+        f.write("import ramet, time\\nramet.ran.append(__name__)\\n" + text)
+
+def use(name):
+    return __import__(name).value
+
+def until(condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        sleep(0.001)
+
+class Thread(threading.Thread):
+    def __init__(self, fn, *args):
+        super().__init__()
+        self.fn, self.args = fn, args
+        self.start()
+
+    def run(self):
+        try:
+            self.outcome = self.fn(*self.args)
+        except Exception as e:
+            self.outcome = e
+
+    def end(self):
+        until(lambda: not self.is_alive())
+        return self.outcome
+
+SLOW = "half = 1\\nramet.time.sleep(0.05)\\nvalue = 42\\n"
+"""
+
+
+def program(code, *args):
+    env = {"RAMET_PREEMPT": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "ignore"}
+    ended = run_py(PRELUDE + code, *args, env=env)
+    assert ended.err == "", str(ended)
+    return ended.out.split()
+
+
+def test_a_module_that_waits_is_seen_whole():
+    code = """
+module("slow", SLOW)
+beats = []
+def beat():
+    while "slow" not in sys.modules or not hasattr(sys.modules["slow"], "value"):
+        beats.append(1)
+        sleep(0.001)
+g = go(beat)
+gs = [go(use, "slow") for _ in range(20)]
+print([g.join() for g in gs] == [42] * 20, use("slow"), ran, len(beats) > 3)
+"""
+    assert program(code) == ["True", "42", "['slow']", "True"]
+
+
+def test_main_waits_and_is_waited_for():
+    code = """
+module("a", SLOW)
+module("b", SLOW)
+g = go(use, "a")
+until(lambda: "a" in sys.modules)
+print(use("a"), g.join())
+g = go(lambda: (until(lambda: "b" in sys.modules), use("b"))[1])
+print(use("b"), g.join(), ran)
+"""
+    assert program(code) == ["42", "42", "42", "42", "['a',", "'b']"]
+
+
+def test_threads_beside():
+    code = """
+module("a", SLOW)
+module("b", "half = 1\\ntime.sleep(0.05)\\nvalue = 43\\n")
+g = go(use, "a")
+until(lambda: "a" in sys.modules)
+ts = [Thread(use, "a") for _ in range(3)] + [Thread(use, "b")]
+until(lambda: "b" in sys.modules)
+gs = [go(use, "b") for _ in range(3)]
+print([t.end() for t in ts] == [42] * 3 + [43], g.join(), [g.join() for g in gs] == [43] * 3, ran)
+"""
+    assert program(code) == ["True", "42", "True", "['a',", "'b']"]
+
+
+def test_a_circle_of_two():
+    """One of the two sees the other's module half made; neither waits for ever."""
+    code = """
+module("a", "half = 1\\nramet.time.sleep(0.02)\\nimport b\\nramet.saw_b = hasattr(b, 'value')\\nvalue = 1\\n")
+module("b", "half = 1\\nramet.time.sleep(0.02)\\nimport a\\nramet.saw_a = hasattr(a, 'value')\\nvalue = 2\\n")
+gs = [go(use, "a"), go(use, "b")]
+print([g.join(20) for g in gs], sorted(ran), ramet.saw_a + ramet.saw_b)
+"""
+    assert program(code) == ["[1,", "2]", "['a',", "'b']", "1"]
+
+
+def test_an_error_while_others_wait():
+    """Those who wait fare as threads do: some versions give them the error, some what there was of the module."""
+    code = """
+module("as_threads", "time.sleep(0.05)\\n1 / 0\\n")
+module("bad", "ramet.time.sleep(0.05)\\n1 / 0\\n")
+def outcome(name):
+    try:
+        __import__(name)
+    except ZeroDivisionError:
+        return "error"
+    return "module"
+ts = [Thread(outcome, "as_threads")]
+until(lambda: "as_threads" in sys.modules)
+ts += [Thread(outcome, "as_threads") for _ in range(2)]
+gs = [go(outcome, "bad")]
+until(lambda: "bad" in sys.modules)
+gs += [go(outcome, "bad") for _ in range(2)]
+of_threads, of_goroutines = [t.end() for t in ts], [g.join(20) for g in gs]
+print(of_goroutines == of_threads or (of_goroutines, of_threads), of_goroutines[0])
+module("bad", "value = 7\\n")
+print(go(use, "bad").join(20))
+"""
+    assert program(code) == ["True", "error", "7"]
+
+
+def test_who_waits_can_be_cancelled():
+    code = """
+module("slow", SLOW.replace("0.05", "0.2"))
+g = go(use, "slow")
+until(lambda: "slow" in sys.modules)
+def impatient():
+    with ramet.timeout(0.01):
+        use("slow")
+hs = [go(use, "slow") for _ in range(3)] + [go(impatient)]
+sleep(0.02)
+hs[0].cancel()
+print(*[type(h.exception(20)).__name__ for h in hs])
+print(g.join(20), use("slow"), ran)
+module("again", SLOW)
+print([g.join(20) for g in [go(use, "again") for _ in range(3)]] == [42] * 3)
+"""
+    assert program(code) == [
+        "GoroutineCancelled",
+        "NoneType",
+        "NoneType",
+        "TimeoutError",
+        "42",
+        "42",
+        "['slow']",
+        "True",
+    ]
+
+
+def test_the_importer_is_cancelled():
+    code = """
+module("slow", SLOW.replace("0.05", "10"))
+g = go(use, "slow")
+until(lambda: "slow" in sys.modules)
+g.cancel()
+print(type(g.exception(20)).__name__, "slow" in sys.modules)
+module("slow", "value = 8\\n")
+print(go(use, "slow").join(20))
+"""
+    assert program(code) == ["GoroutineCancelled", "False", "8"]
+
+
+@pytest.mark.parametrize("who", ["main", "goroutine"])
+def test_fork_while_others_import(who):
+    """In the child nobody will finish what a lost goroutine was importing: it is imported anew."""
+    code = """
+module("slow", SLOW.replace("0.05", "0.2"))
+def fork():
+    pid = os.fork()
+    if pid == 0:
+        os._exit(use("slow"))
+    return os.waitstatus_to_exitcode(ramet.blocking(os.waitpid, pid, 0)[1])
+if sys.argv[1] == "main":
+    g = go(use, "slow")
+    until(lambda: "slow" in sys.modules)
+    print(fork(), g.join())
+else:
+    def later():
+        until(lambda: "slow" in sys.modules)
+        return fork()
+    g = go(later)
+    print(use("slow"), g.join(20))
+"""
+    assert program(code, who) == ["42", "42"]
+
+
+def test_fork_inside_an_import():
+    code = """
+module("forks", '''
+import os
+half = 1
+ramet.time.sleep(0.01)
+pid = os.fork()
+value = 42
+''')
+def f():
+    v = use("forks")
+    pid = sys.modules["forks"].pid
+    if pid == 0:
+        os._exit(go(use, "forks").join())
+    return v, os.waitstatus_to_exitcode(ramet.blocking(os.waitpid, pid, 0)[1])
+print(*go(f).join(20))
+"""
+    assert program(code) == ["42", "42"]
+
+
+def test_first_use_under_an_import():
+    """The lock of the module that is being imported by then is not ours: it must not keep the thread."""
+    code = """
+module("starts", '''
+half = 1
+g = ramet.go(lambda: __import__("starts").value)
+ramet.time.sleep(0.01)
+h = ramet.go(lambda: __import__("starts").value)
+ramet.time.sleep(0.01)
+value = 42
+''')
+import starts
+print(starts.g.join(20), starts.h.join(20))
+"""
+    assert program(code) == ["42", "42"]
+
+
+def test_installed_for_preemption_only():
+    code = """
+import _frozen_importlib, _thread, atexit
+def state(): return _frozen_importlib._thread is _thread, [h.where for h in ramet.debug.hooks() if h.name == "import locks"]
+atexit.register(lambda: print(_frozen_importlib._thread is _thread))
+print(state())
+go(int).join()
+print(state())
+"""
+    where = "importlib._bootstrap._thread"
+    assert program(code) == ["(True,", "[])", "(False,", f"['{where}'])", "True"]
+    ended = run_py(PRELUDE + code, env={"RAMET_PREEMPT": "0"})
+    assert ended.out.split() == ["(True,", "[])", "(True,", "[])", "True"], str(ended)
