@@ -217,7 +217,7 @@ def test_py(s: Suite, live: bool, extra: list[str]) -> None:
     log = BUILD / "logs" / f"py-{key}-test.log"
     junit = BUILD / "logs" / f"py-{key}.xml"
     junit.unlink(missing_ok=True)
-    env = environment()
+    env = environment() | gil_on(key)
     env["PATH"] = str(python.parent) + os.pathsep + env["PATH"]
     if s.name == "asan-py":
         lib = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
@@ -235,7 +235,7 @@ def test_py(s: Suite, live: bool, extra: list[str]) -> None:
         s.seconds += time.monotonic() - begin
         say(f"--- {s.title}: {s.trouble}\n{excerpt(log)}")
         return
-    if key.endswith("t"):  # goroutines are refused there, until the collector can see their frames
+    if imports_only(key):
         s.passed += 1
         s.seconds += time.monotonic() - begin
         return
@@ -294,7 +294,8 @@ def test_cpython(s: Suite, modules: list[str]) -> None:
     begin = time.monotonic()
     say(f"=== {s.title}")
     cmd = [python, ROOT / "tests" / "stdlib" / "run.py", "--out", out, *modules]
-    code = run(cmd, BUILD / "logs" / f"cpython-{key}.log", limit=CPYTHON_LIMIT, live=True)
+    env = environment() | gil_on(key)
+    code = run(cmd, BUILD / "logs" / f"cpython-{key}.log", env, limit=CPYTHON_LIMIT, live=True)
     s.seconds += time.monotonic() - begin
     found = json.loads(out.read_text())["modules"] if out.exists() else []
     s.failures = [f"{m['module']}: {line}" for m in found for line in m["differences"]]
@@ -347,7 +348,7 @@ def main() -> int:
                 ap.error("no CPython found")
             suites += [Suite(f"py:{k}", python_title(k, v), python=p) for k, (v, p) in pythons.items()]
         elif name == "cpython":
-            suites += [cpython_suite(k, *found) for k, found in pythons.items() if not k.endswith("t")]
+            suites += [cpython_suite(k, *found) for k, found in pythons.items() if not imports_only(k)]
         elif name.startswith(("py:", "cpython:")):
             kind, k = name.split(":")
             if k not in pythons:
@@ -406,8 +407,19 @@ def cpython_suite(key: str, version: str, path: str) -> Suite:
     return Suite(f"cpython:{key}", f"CPython {version}'s own tests", python=path)
 
 
+def imports_only(key: str) -> bool:
+    """Free-threaded from 3.14 on: goroutines are refused there, until the collector can see their frames."""
+    return key.endswith("t") and key != "3.13t"
+
+
+def gil_on(key: str) -> dict[str, str]:
+    """Importing ramet enables the GIL of a free-threaded build, and unless one has said so, a warning tells."""
+    return {"PYTHON_GIL": "1"} if key.endswith("t") else {}
+
+
 def python_title(key: str, version: str) -> str:
-    return f"Python {version}" + (", free-threaded: builds and imports" if key.endswith("t") else "")
+    kind = ", free-threaded: builds and imports" if imports_only(key) else ", free-threaded, GIL on"
+    return f"Python {version}" + (kind if key.endswith("t") else "")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,23 @@ static int refuse_jit(void) {
 static int refuse_jit(void) { return 0; }
 #endif
 
+/* All of ramet takes the GIL for its owner lock. Importing this module enables it, unless the user forbids that. */
+static int refuse_no_gil(void) {
+#ifdef Py_GIL_DISABLED
+    PyObject *ask = PySys_GetObject("_is_gil_enabled"); /* borrowed */
+    PyObject *on = ask ? PyObject_CallNoArgs(ask) : NULL;
+    int yes = on ? PyObject_IsTrue(on) : PyErr_Occurred() ? -1 : 0;
+    Py_XDECREF(on);
+    if (yes == 0)
+        PyErr_SetString(PyExc_ImportError,
+                        "ramet does not run without the GIL yet: leave out PYTHON_GIL=0 and -X gil=0, and "
+                        "importing ramet enables it");
+    return yes == 1 ? 0 : -1;
+#else
+    return 0;
+#endif
+}
+
 int rm_pystate_setup(PyThreadState *ts) {
     (void)ts;
     bool known = true;
@@ -50,7 +67,7 @@ int rm_pystate_setup(PyThreadState *ts) {
     }
 #endif
 #endif
-    if (known) return refuse_jit();
+    if (known) return refuse_jit() || refuse_no_gil() ? -1 : 0;
     PyErr_Format(
         PyExc_ImportError,
         "ramet._core was built for CPython %s and does not know the thread state of this one (%s): build it again",

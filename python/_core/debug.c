@@ -129,6 +129,14 @@ PyDoc_STRVAR(threshold_doc, "_blocked_threshold(seconds, /)\n--\n\nReport who ke
 static PyObject *debug_threshold(PyObject *module, PyObject *seconds) {
     int64_t ns;
     if (core_duration(seconds, "seconds", &ns)) return NULL;
+#ifdef Py_GIL_DISABLED
+    /* An interpreter's second thread stops the world when it is made, so a call that keeps the GIL would make sysmon's
+     * report wait, and find the caller gone. */
+    PyThreadState *ts = PyThreadState_New(core_of(module)->interp);
+    if (!ts) return PyErr_NoMemory();
+    PyThreadState_Clear(ts);
+    PyThreadState_Delete(ts);
+#endif
     rm_store(&core_of(module)->hog_ns, ns > 0 ? ns : 0);
     Py_RETURN_NONE;
 }

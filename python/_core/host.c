@@ -418,10 +418,11 @@ int host_start(core_state *st) {
         PyErr_SetString(PyExc_RuntimeError, "ramet: the interpreter is shutting down");
         return -1;
     }
-#ifdef Py_GIL_DISABLED
-    /* its collector finds references in the frames of running threads only: what parked goroutines use would be freed */
-    PyErr_SetString(PyExc_RuntimeError,
-                    "ramet: goroutines do not run on free-threaded CPython yet; use a build with the GIL");
+#if defined(Py_GIL_DISABLED) && PY_VERSION_HEX >= 0x030e0000
+    /* its collector counts references in the frames of running threads only: what parked goroutines use would be freed */
+    PyErr_SetString(
+        PyExc_RuntimeError,
+        "ramet: goroutines do not run on free-threaded CPython 3.14 and later yet; use a build with the GIL");
     return -1;
 #endif
     /* by another thread, which gave up the GIL to wait for the host; bounded, as it may be lost in a fork */

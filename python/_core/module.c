@@ -508,7 +508,7 @@ static PyModuleDef_Slot slots[] = {
     {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
 #endif
 #ifdef Py_GIL_DISABLED
-    {Py_mod_gil, Py_MOD_GIL_USED}, /* one proc that the GIL serialises, for now */
+    {Py_mod_gil, Py_MOD_GIL_USED}, /* one proc, which the GIL serialises */
 #endif
     {0, NULL},
 };

@@ -20,14 +20,6 @@ rm_inline bool sync_take_free(core_state *st, rm_mutex *m) {
     return true;
 }
 
-/* Free-threaded builds: no goroutines yet, and what needs no runtime here trusts the GIL. */
-#ifdef Py_GIL_DISABLED
-#define NEEDS_GIL(st)                                                                                                  \
-    if (!core_enter(st)) return NULL
-#else
-#define NEEDS_GIL(st) ((void)0)
-#endif
-
 /* None, or the exception for e. */
 rm_inline PyObject *sync_done(core_state *st, rm_g *g, int e) {
     if (rm_likely(e == 0)) Py_RETURN_NONE;

@@ -90,7 +90,6 @@ static rm_noinline PyObject *mutex_lock_slow(py_mutex *self, int64_t deadline) {
 PyDoc_STRVAR(mutex_lock_doc, "lock($self, timeout=None)\n--\n\nLock it, waiting while it is locked.\n\n"
                              "May park. Any thread. TimeoutError after `timeout` seconds; Cancelled.");
 static PyObject *mutex_lock(py_mutex *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
-    NEEDS_GIL(self->st);
     int64_t deadline = RM_FOREVER;
     if (rm_unlikely(nargs || kwnames) && core_timeout_arg("lock", args, nargs, kwnames, &deadline)) return NULL;
     if (rm_likely(sync_take_free(self->st, &self->m))) Py_RETURN_NONE;
@@ -107,7 +106,6 @@ PyDoc_STRVAR(mutex_unlock_doc, "unlock($self)\n--\n\nUnlock it; anybody may. Pan
                                "locked. Never parks. Any thread.");
 static PyObject *mutex_unlock(py_mutex *self, PyObject *const *args, Py_ssize_t nargs) {
     (void)args;
-    NEEDS_GIL(self->st);
     if (rm_unlikely(no_args("unlock", nargs))) return NULL;
     return unlock(self->st, &self->m);
 }
@@ -116,7 +114,6 @@ PyDoc_STRVAR(mutex_try_lock_doc, "try_lock($self)\n--\n\nLock it if that can be 
                                  "parks. Any thread.");
 static PyObject *mutex_try_lock(py_mutex *self, PyObject *u) {
     (void)u;
-    NEEDS_GIL(self->st);
     rm_g *g = NULL;
     int e = mutex_take(self->st, &self->m, RAMET_POLL, &g);
     return e == 1 ? NULL : sync_acquired(self->st, g, e);
@@ -125,7 +122,6 @@ static PyObject *mutex_try_lock(py_mutex *self, PyObject *u) {
 PyDoc_STRVAR(mutex_acquire_doc, "acquire($self, blocking=True, timeout=-1)\n--\n\nAs threading.Lock's. May park. Any "
                                 "thread. Cancelled.");
 static PyObject *mutex_acquire(py_mutex *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
-    NEEDS_GIL(self->st);
     int64_t deadline = RM_FOREVER;
     if (rm_unlikely(nargs || kwnames) && sync_acquire_args(args, nargs, kwnames, &deadline)) return NULL;
     if (rm_likely(sync_take_free(self->st, &self->m))) Py_RETURN_TRUE;
@@ -136,7 +132,6 @@ static PyObject *mutex_acquire(py_mutex *self, PyObject *const *args, Py_ssize_t
 
 static PyObject *mutex_enter(py_mutex *self, PyObject *const *args, Py_ssize_t nargs) {
     (void)args;
-    NEEDS_GIL(self->st);
     if (rm_unlikely(no_args("__enter__", nargs))) return NULL;
     if (rm_unlikely(!sync_take_free(self->st, &self->m))) {
         PyObject *r = mutex_lock_slow(self, RM_FOREVER);
@@ -148,7 +143,6 @@ static PyObject *mutex_enter(py_mutex *self, PyObject *const *args, Py_ssize_t n
 
 static PyObject *mutex_exit(py_mutex *self, PyObject *const *args, Py_ssize_t nargs) {
     (void)args, (void)nargs;
-    NEEDS_GIL(self->st);
     return unlock(self->st, &self->m);
 }
 

@@ -156,7 +156,6 @@ static rm_noinline PyObject *put_slow(py_queue *self, PyObject *item, int64_t de
 }
 
 rm_inline PyObject *put(py_queue *self, PyObject *item, int64_t deadline) {
-    NEEDS_GIL(self->st);
     rm_g *g = sync_peek(self->st);
     bool plain = !self->open && !self->is_shutdown && !self->getters.first && self->n < self->cap && !full(self);
     if (rm_unlikely(!plain || (g && g->cancel))) return put_slow(self, item, deadline);

@@ -132,3 +132,61 @@ def test_compiles_for_free_threaded():
     for file in files:
         code, said = compiles("-Werror", "-DPy_GIL_DISABLED=1", str(ROOT / file))
         assert code == 0, f"{file}:\n{said}"
+
+
+@pytest.mark.skipif(not THREADED, reason="this CPython always has the GIL")
+def test_import_enables_the_gil():
+    code = """
+import sys, threading, ramet
+assert sys._is_gil_enabled()
+c = ramet.Chan()
+t = threading.Thread(target=lambda: [c.send(i) for i in range(100)])
+t.start()
+assert [c.recv() for i in range(100)] == list(range(100))
+t.join()
+"""
+    env = {k: v for k, v in os.environ.items() if k != "PYTHON_GIL"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done
+    assert "RuntimeWarning: The global interpreter lock (GIL) has been enabled" in done.stderr
+    assert run_py(code, env={"PYTHON_GIL": "1"}).err == ""
+
+
+@pytest.mark.skipif(not THREADED, reason="this CPython always has the GIL")
+def test_forbidden_gil_is_refused():
+    ended = run_py("import ramet", status=1, env={"PYTHON_GIL": "0"})
+    last = ended.err.strip().splitlines()[-1]
+    assert last.startswith("ImportError: ramet does not run without the GIL"), ended
+    assert "PYTHON_GIL=0" in last
+
+
+@pytest.mark.skipif(not THREADED, reason="this CPython has no critical sections")
+def test_critical_section_is_left_while_parked():
+    """CPython holds a lock of the dict, or the list, that runs a method of a goroutine: others must get at it."""
+
+    class Parks:
+        def __init__(self, n):
+            self.n = n
+
+        def __hash__(self):
+            return 1
+
+        def __eq__(self, other):
+            ramet.gosched()
+            return isinstance(other, Parks) and self.n == other.n
+
+        def __lt__(self, other):
+            ramet.gosched()
+            return self.n < other.n
+
+    d = {}
+
+    def fill(k):
+        for i in range(20):
+            d[Parks(20 * k + i)] = i
+            sorted([Parks(2), Parks(3), Parks(1)])
+
+    gs = [ramet.go(fill, k) for k in range(4)]
+    for g in gs:
+        g.join(20)
+    assert sorted(p.n for p in d) == list(range(80))
