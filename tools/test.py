@@ -404,7 +404,7 @@ def main() -> int:
 
 
 def cpython_suite(key: str, version: str, path: str) -> Suite:
-    return Suite(f"cpython:{key}", f"CPython {version}'s own tests", python=path)
+    return Suite(f"cpython:{key}", f"CPython {version}{'t' * key.endswith('t')}'s own tests", python=path)
 
 
 def imports_only(key: str) -> bool:

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import compare
 
+VERSION = sys.version.split()[0] + ("t" if "t" in sys.abiflags else "")
+
 
 def show(r):
     print(
@@ -37,7 +39,7 @@ def store(path, results, add):
     for r in results:
         rows[r.module] = {k: v for k, v in asdict(r).items() if k != "log"}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"version": sys.version.split()[0], "modules": list(rows.values())}, indent=1) + "\n")
+    path.write_text(json.dumps({"version": VERSION, "modules": list(rows.values())}, indent=1) + "\n")
 
 
 def main():
@@ -62,7 +64,7 @@ def main():
     tests, switches, preemptions = (sum(getattr(r, k) for r in results) for k in ("tests", "switches", "preemptions"))
     counts = {k: sum(len(getattr(r, k)) for r in results) for k in ("differences", "explained", "unsteady", "not_run")}
     print(
-        f"\nCPython {sys.version.split()[0]}: {len(results)} modules, {tests} tests, {switches} switches and {preemptions} preemptions in the midst of"
+        f"\nCPython {VERSION}: {len(results)} modules, {tests} tests, {switches} switches and {preemptions} preemptions in the midst of"
         f" them, {counts['not_run']} not run; differences: {counts['differences']} unexplained, {counts['explained']} explained,"
         f" {counts['unsteady']} of one run of two; {time.monotonic() - begin:.0f} s"
     )
