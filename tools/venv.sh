@@ -37,3 +37,11 @@ if ! cmp -s "$req" "$venv/.requirements"; then
     "$venv/bin/python" -m pip install -q --prefer-binary -r "$req"
     cp "$req" "$venv/.requirements"
 fi
+optional=$root/tools/requirements-optional.txt
+if [ "$req" = "$root/tools/requirements.txt" ] && ! cmp -s "$optional" "$venv/.optional"; then
+    while read -r requirement; do
+        "$venv/bin/python" -m pip install -q --only-binary :all: "$requirement" \
+            || echo "no wheel of $requirement for $id: some tests are skipped"
+    done < <(grep -v '^#' "$optional")
+    cp "$optional" "$venv/.optional"
+fi

@@ -504,6 +504,9 @@ PyObject *host_after_fork(core_state *st) {
     rm_rt *rt = st->rt;
     st->starting = false;
     if (!rt) Py_RETURN_NONE;
+    /* of a goroutine that was parked in a finalizer, and is lost: there would be no collections any more, and no
+     * preemption. If it is of the one that forked, a collection within this one does no harm. */
+    st->interp->gc.collecting = 0;
     Py_CLEAR(st->main_exc);
     st->in_run = st->run_waits = false;
     st->forked = true;

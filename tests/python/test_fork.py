@@ -357,3 +357,38 @@ def test_multiprocessing(method, tmp_path):
     )
     ended = finish(p, timeout=45)
     assert ended.out == "fine\n" and ended.err == "", str(ended)
+
+
+def test_in_the_midst_of_a_collection():
+    """The child collects and preempts, although the goroutine that was collecting is not there."""
+    forked(
+        """
+import gc
+c = Chan()
+class Parks:
+    def __del__(self): c.recv()
+def collect():
+    p = Parks(); p.me = p; del p
+    gc.collect()
+g = go(collect)
+gosched()
+class Node: pass
+for fork in (os.fork, lambda: go(os.fork).join(20)):
+    pid = fork()
+    if pid == 0:
+        n = Node(); n.me = n; del n
+        assert gc.collect() > 0
+        turns, stop = [0, 0], []
+        def hog(i):
+            while not stop: turns[i] += 1
+        hogs = [go(hog, i) for i in range(2)]
+        while not all(turns): sleep(0.001)
+        stop.append(1)
+        os._exit(0)
+    assert wait(pid) == 0
+assert gc.collect() == 0
+c.send(1)
+g.join(20)
+""",
+        env={"RAMET_PREEMPT": "1"},
+    )
