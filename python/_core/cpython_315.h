@@ -5,6 +5,7 @@
  * An enabled JIT is refused: the trace that it records, in the thread, would go on in another goroutine. So its fields are
  * not moved. Nor is lazy_imports, the placeholders being resolved: where it is depends on how CPython was built, and
  * sharing it does no harm but this: who needs one whose import is parked gets an ImportCycleError. */
+#include "internal/pycore_ceval.h"
 #include "internal/pycore_interpframe.h"
 #include "internal/pycore_pythonrun.h"
 #include "internal/pycore_tstate.h"
@@ -48,6 +49,9 @@
 #define RM_PY_STACK_LIMITS 1
 #define RM_PY_TRASH_CHAIN 1
 #define RM_PY_NO_JIT 1
+/* A frame whose code has not been prepared for what is traced now must not go on: raising there, 3.15 reads what is
+ * not there. CPython prepares the code of all running threads' frames when tracing begins, and has a number for that. */
+#define RM_PY_TRACED(ts) ((ts)->eval_breaker & ~(uintptr_t)_PY_EVAL_EVENTS_MASK)
 #define RM_PY_CURRENT_FRAME(ts) ((ts)->current_frame)
 #define RM_PY_BASE_FRAME(ts) ((ts)->base_frame)
 #define RM_PY_NO_EXCEPTION(ts) (!(ts)->current_exception)

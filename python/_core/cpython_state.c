@@ -7,6 +7,9 @@
 #ifdef RM_PY_HAS_IMPL
 #include "internal/pycore_runtime.h"
 #endif
+#ifdef RM_PY_TRACED
+#include "internal/pycore_code.h"
+#endif
 
 #include "park.h"
 #include "yellow.h"
@@ -102,6 +105,13 @@ rm_noinline void rm_pystate_load_rare(rm_pystate *s, PyThreadState *ts) {
     if (ts->critical_section) _PyCriticalSection_Resume(ts); /* may block, and so comes last */
 #endif
 }
+
+#ifdef RM_PY_TRACED
+rm_noinline void rm_pystate_load_traced(PyThreadState *ts) {
+    for (struct _PyInterpreterFrame *f = RM_PY_CURRENT_FRAME(ts); f; f = f->previous)
+        if (!RM_PY_SHIM(f) && _Py_Instrument(RM_PY_CODE(f), ts->interp)) PyErr_Clear(); /* no memory */
+}
+#endif
 
 #ifdef RM_PY_TSID
 /* Interpreters with a GIL of their own count here too. */

@@ -62,6 +62,9 @@ typedef struct rm_pystate {
     RM_PY_HOT(X)
 #undef X
     PyObject *context;
+#ifdef RM_PY_TRACED
+    uintptr_t traced; /* what was traced when its frames were last prepared for it */
+#endif
     int depth;   /* Python recursion used */
     int counter; /* what the yellow zone has taken from the recursion counter */
     _PyErr_StackItem exc_base;
@@ -78,6 +81,10 @@ typedef struct rm_pystate {
 /* Out of line: RARE fields are set. */
 void rm_pystate_save_rare(rm_pystate *s, PyThreadState *ts);
 void rm_pystate_load_rare(rm_pystate *s, PyThreadState *ts);
+#ifdef RM_PY_TRACED
+/* Out of line: something else is traced now. */
+void rm_pystate_load_traced(PyThreadState *ts);
+#endif
 
 rm_inline void rm_pystate_save(rm_pystate *s, PyThreadState *ts) {
     rm_assert(RM_PY_NO_EXCEPTION(ts));
@@ -87,6 +94,9 @@ rm_inline void rm_pystate_save(rm_pystate *s, PyThreadState *ts) {
 #undef X
     s->context = ts->context;
     s->depth = RM_PY_LIMIT(ts) - RM_PY_REMAINING(ts);
+#ifdef RM_PY_TRACED
+    s->traced = RM_PY_TRACED(ts);
+#endif
     uintptr_t any = 0;
 #define X(kind, type, name, place) any |= (uintptr_t)(place);
     RM_PY_RARE(X)
@@ -105,6 +115,9 @@ rm_inline void rm_pystate_load(rm_pystate *s, PyThreadState *ts) {
     }
     RM_PY_REMAINING(ts) = RM_PY_LIMIT(ts) - s->depth;
     if (rm_unlikely(s->rare)) rm_pystate_load_rare(s, ts);
+#ifdef RM_PY_TRACED
+    if (rm_unlikely(s->traced != RM_PY_TRACED(ts))) rm_pystate_load_traced(ts);
+#endif
     RM_PY_LOADED(ts);
 }
 
