@@ -76,6 +76,8 @@ struct core_state {
     bool closed;             /* shut down: nothing may start any more */
     bool stopping;           /* the hosted runtime is to end */
     bool forked;             /* in a forked child: what was dropped may be referred to */
+    bool collects;           /* and automatically, when the forks are over */
+    int forking;             /* forks that are under way */
     bool in_run;
     bool run_waits;          /* main waits for all the others */
     bool hosted;             /* the proc lives on a thread of ours */
@@ -99,6 +101,8 @@ struct core_state {
     uint32_t preempt_asked;  /* atomic: sysmon has tripped it, and the handler has not run */
     uint32_t preempt_again;  /* sysmon's: how often it has left it at that */
     uint64_t preempt_for;    /* atomic: who is meant: the switch it runs since */
+    uint64_t preempt_put_off_for; /* likewise: for whom it has been put off, */
+    unsigned preempt_put_off;     /* and how often */
     PyObject *preempt_handler, *import_locked, *raw_io;
     PyTypeObject *no_preempt_type;
     /* types */
@@ -226,6 +230,8 @@ rm_inline bool chan_check(core_state *st, PyObject *o) {
 /* host.c: the runtime's life inside the interpreter */
 int host_start(core_state *st);             /* make st->rt; -1 with an exception */
 PyObject *host_shutdown(core_state *st);    /* at exit: unwind, stop, free */
+void host_before_fork(core_state *st);
+void host_fork_over(core_state *st, bool in_child);
 PyObject *host_after_fork(core_state *st);  /* in a forked child */
 /* The function of the goroutine that a child was forked in has returned: the process ends. */
 _Noreturn void host_forked_exit(core_state *st, rm_g *g, int exit_code);

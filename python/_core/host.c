@@ -489,6 +489,18 @@ PyObject *host_shutdown(core_state *st) {
 
 /* ------------------------------------------------------------------ fork ---- */
 
+/* From before a fork until here, in parent and child: no collections. In the child a finalizer that waits would let
+ * goroutines run that are not there any more; before our turn come the handlers of those who were earlier. */
+void host_before_fork(core_state *st) {
+    if (!st->forking++) st->collects = PyGC_Disable();
+}
+
+void host_fork_over(core_state *st, bool in_child) {
+    if (!st->forking) return;
+    st->forking = in_child ? 0 : st->forking - 1;
+    if (!st->forking && st->collects) PyGC_Enable();
+}
+
 typedef struct losing {
     core_state *st;
     rm_g *self;
@@ -503,7 +515,10 @@ static bool lose(rm_g *g, void *arg) {
 PyObject *host_after_fork(core_state *st) {
     rm_rt *rt = st->rt;
     st->starting = false;
-    if (!rt) Py_RETURN_NONE;
+    if (!rt) {
+        host_fork_over(st, true);
+        Py_RETURN_NONE;
+    }
     /* of a goroutine that was parked in a finalizer, and is lost: there would be no collections any more, and no
      * preemption. If it is of the one that forked, a collection within this one does no harm. */
     st->interp->gc.collecting = 0;
@@ -531,6 +546,7 @@ PyObject *host_after_fork(core_state *st) {
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(l.to_close); i++)
         rm_chan_close(&((py_chan *)PyList_GET_ITEM(l.to_close, i))->c);
     Py_DECREF(l.to_close);
+    host_fork_over(st, true);
     if (PyErr_Occurred()) return NULL;
     Py_RETURN_NONE;
 }

@@ -367,6 +367,18 @@ static PyObject *core_shutdown(PyObject *module, PyObject *u) {
     return host_shutdown(core_of(module));
 }
 
+static PyObject *core_before_fork(PyObject *module, PyObject *u) {
+    (void)u;
+    host_before_fork(core_of(module));
+    Py_RETURN_NONE;
+}
+
+static PyObject *core_after_fork_in_parent(PyObject *module, PyObject *u) {
+    (void)u;
+    host_fork_over(core_of(module), false);
+    Py_RETURN_NONE;
+}
+
 static PyObject *core_after_fork(PyObject *module, PyObject *u) {
     (void)u;
     return host_after_fork(core_of(module));
@@ -380,6 +392,8 @@ static PyMethodDef functions[] = {
     {"_wait_all", core_wait_all, METH_NOARGS, wait_all_doc},
     {"_cancel_since", core_cancel_since, METH_O, cancel_since_doc},
     {"_shutdown", core_shutdown, METH_NOARGS, NULL},
+    {"_before_fork", core_before_fork, METH_NOARGS, NULL},
+    {"_after_fork_in_parent", core_after_fork_in_parent, METH_NOARGS, NULL},
     {"_after_fork", core_after_fork, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -8,10 +8,14 @@
  * happens only where the innermost Python frame stands at an instruction that calls no C code: at the head of
  * a function or the end of a loop's body. Anywhere else the signal is tripped again (NOT_HERE).
  *
- * And not at all for now (NOT_NOW; sysmon asks again in a slice) in no_preempt(); in a collection, which is one for all; in
- * a finalizer or while deallocation is being put off; under an import, some of whose locks know OS threads only; in a method of a
- * raw stream that is written in Python, since io.Buffered* calls it with a lock that knows OS threads only; while a
- * greenlet runs that is not its thread's own.
+ * And not at all for now (NOT_NOW; sysmon asks again in a slice) in no_preempt(); in a finalizer or while deallocation is
+ * being put off; under an import, some of whose locks know OS threads only; in a method of a raw stream that is written in
+ * Python, since io.Buffered* calls it with a lock that knows OS threads only; while a greenlet runs that is not its
+ * thread's own.
+ *
+ * And not before some slices have passed (NOT_YET) in a collection, which is one for all, or while somebody has the lock of
+ * all imports. Whose it is cannot be seen: it may be a goroutine's or a thread's that waits, in a finalizer, for
+ * what the others do, and that would be for ever.
  *
  * Of the signal itself: it is the highest one that has the system's default action and no handler. Should it
  * really be sent, it has that action still. Whoever installs a handler of his own for it ends preemption, which sysmon sees
@@ -59,7 +63,9 @@ void preempt_ask(rm_rt *rt, uint64_t switches) {
 
 /* ------------------------------------------------------------------ whether ---- */
 
-enum may { NOT_HERE, NOT_NOW, NOW };
+#define PUT_OFF 5 /* slices */
+
+enum may { NOT_HERE, NOT_NOW, NOT_YET, NOW };
 
 /* At the head of a function, or where a loop goes back: no C function is being called. */
 static bool at_rest(struct _PyInterpreterFrame *f) {
@@ -126,10 +132,11 @@ static enum may may(core_state *st, rm_g *g, PyThreadState *ts) {
     if (g->flags & RM_GF_SYSTEM || g->embed.pyflags >= PYF_NO_PREEMPT) return NOT_NOW;
     struct _PyInterpreterFrame *f = RM_PY_CURRENT_FRAME(ts);
     if (!RM_PY_NO_EXCEPTION(ts) || !f || RM_PY_SHIM(f) || _PyFrame_IsIncomplete(f) || !at_rest(f)) return NOT_HERE;
-    if (ts->interp->gc.collecting || RM_PY_TRASH(ts)) return NOT_NOW;
+    if (RM_PY_TRASH(ts)) return NOT_NOW;
     for (; f; f = f->previous)
         if (!RM_PY_SHIM(f) && !_PyFrame_IsIncomplete(f) && holds(st, f)) return NOT_NOW;
-    return import_locked(st) || in_greenlet() ? NOT_NOW : NOW;
+    if (in_greenlet()) return NOT_NOW;
+    return ts->interp->gc.collecting || import_locked(st) ? NOT_YET : NOW;
 }
 
 PyDoc_STRVAR(preempt_doc, "_preempt(signum, frame, /)\n--\n\nA signal's handler: the goroutine has had its slice.");
@@ -143,6 +150,11 @@ static PyObject *preempt(PyObject *module, PyObject *const *args, Py_ssize_t nar
     if (!p || rm_load(&st->preempt_for) != p->switches) Py_RETURN_NONE; /* another one was meant */
     rm_g *g = p->cur;
     enum may may_it = may(st, g, st->tstate);
+    if (may_it == NOT_YET) {
+        if (st->preempt_put_off_for != p->switches) st->preempt_put_off = 0;
+        st->preempt_put_off_for = p->switches;
+        if (++st->preempt_put_off > PUT_OFF) may_it = NOW;
+    }
     if (may_it == NOW) {
         rm_preempt(g);
         /* main, and it may be long before it waits */

@@ -392,3 +392,35 @@ g.join(20)
 """,
         env={"RAMET_PREEMPT": "1"},
     )
+
+
+def test_a_collection_before_the_fresh_runtime():
+    """Not in a handler that was there before ours: a finalizer that waits would have the parent's goroutines run in the child."""
+    forked("""
+import gc
+class Parks:
+    def __del__(self): go(int).join(20)
+pids = []
+def garbage():
+    for _ in range(100):
+        p = Parks(); p.me = p
+os.register_at_fork(before=garbage, after_in_child=garbage)
+gc.set_threshold(10)
+me = os.getpid()
+def other():
+    while True:
+        pids.append(os.getpid())
+        sleep(0)
+g = go(other)
+for _ in range(3):
+    sleep(0.001)
+    if (pid := os.fork()) == 0:
+        status = num_goroutines() == 1 and set(pids) == {me} and gc.isenabled()
+        os._exit(not status)
+    assert wait(pid) == 0 and gc.isenabled()
+gc.disable()
+if (pid := os.fork()) == 0: os._exit(gc.isenabled())
+assert wait(pid) == 0 and not gc.isenabled()
+del Parks.__del__
+g.cancel()
+""")

@@ -474,6 +474,28 @@ assert order_in_del == [1] * 6, order_in_del
     program(code)
 
 
+def test_a_finalizer_that_waits_in_a_collection():
+    code = """
+import gc
+c = Chan()
+class Waits:
+    def __init__(self): self.me = self
+    def __del__(self): c.recv()
+def collect():
+    Waits()
+    gc.collect()
+g = go(collect)
+gosched()
+assert gc.collect() == 0  # one is under way
+gs = [go(hog, i) for i in range(3)]
+until(lambda: len(order) > 9)
+stop.append(1)
+c.send(1)
+for g in gs: g.join()
+"""
+    program(code)
+
+
 def test_not_under_an_import(tmp_path):
     (tmp_path / "slow_module.py").write_text(
         "import time\nend = time.monotonic() + 0.1\nbegan = True\nwhile time.monotonic() < end: pass\nvalue = 42\n"

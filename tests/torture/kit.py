@@ -27,7 +27,7 @@ def same(got, want):
 
 
 class Server:
-    """A goroutine that answers, so that whoever asks parks: a goroutine, an OS thread, a finalizer in either."""
+    """A goroutine that answers, so that whoever asks parks."""
 
     def __init__(self):
         self.questions = Chan()
@@ -75,12 +75,19 @@ def pause(r):
         spin(r)
 
 
-def in_the_end(wait):
-    """wait(), in a finalizer: a cancellation is not for it, but for the goroutine that it happens to run in."""
+def rendezvous(n):
+    """Park in a finalizer, whoever runs it: a goroutine, whose cancellation is not for the finalizer, or an OS thread."""
     if threading.get_ident() == THREAD:
         with ramet.shield():
-            return wait()
-    return wait()
+            meet(n)
+    else:
+        meet(n)
+
+
+def meet(n):
+    c = Chan()
+    ramet.go(c.send, n)
+    same(c.recv(T), n)
 
 
 def spin(r):

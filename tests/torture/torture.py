@@ -34,7 +34,6 @@ class Torture:
 
     def fail(self, what, exc=None, status=1):
         """The end of the process, at once: nothing can be relied upon."""
-        faulthandler.cancel_dump_traceback_later()
         print(f"\ntorture: FAILED: seed {self.args.seed}: {what}", file=sys.stderr)
         if exc:
             traceback.print_exception(exc)
@@ -75,7 +74,6 @@ class Torture:
         sys.unraisablehook = lambda u: self.fail(f"in {u.object!r}", u.exc_value)
         ramet.excepthook = lambda g, e: self.fail(f"in {g!r}", e)
         threading.excepthook = lambda a: self.fail(f"in {a.thread!r}", a.exc_value)
-        os.register_at_fork(after_in_child=gc.disable)  # the parent's garbage is not finalized there
         gc.set_threshold(60, 5, 5)
         sys.setswitchinterval(0.0005)
         kit.server = kit.Server()
@@ -112,6 +110,7 @@ if __name__ == "__main__":
     ap.add_argument("--seconds", type=float, default=10)
     ap.add_argument("--goroutines", type=int, default=24)
     ap.add_argument("--only", help="these workloads")
+    ap.add_argument("--limit", type=float, default=30, help="seconds that a case may take, and every wait in it")
     ap.add_argument("--case", type=int, help="this one only")
     args = ap.parse_args()
     print(f"torture: CPython {sys.version.split()[0]}, seed {args.seed}", flush=True)
@@ -124,6 +123,7 @@ if __name__ == "__main__":
     import ramet
     from kit import same
 
+    kit.T = args.limit
     for module in ("language", "memory", "waiting"):
         __import__(f"work_{module}")
     Torture(args).run()

@@ -4,8 +4,7 @@ import gc
 import itertools
 import weakref
 
-import kit
-from kit import T, in_the_end, pause, same, together, work
+from kit import T, pause, rendezvous, same, together, work
 from ramet import gosched
 from ramet.time import sleep
 
@@ -18,7 +17,7 @@ class Mortal:
 
     def __del__(self):
         if self.parks:
-            in_the_end(lambda: kit.server.ask(self.n))
+            rendezvous(self.n)
         self.log.append(self.n)
 
 
@@ -63,7 +62,7 @@ def cycles(r):
     def make(i):
         m = Mortal(log, i, r.random() < 0.3)
         m.me = [m]
-        refs.append(weakref.ref(m, lambda ref: (in_the_end(lambda: kit.server.ask(i)), calls.append(i))))
+        refs.append(weakref.ref(m, lambda ref: (rendezvous(i), calls.append(i))))
 
     n = r.randrange(1, 20)
     for i in range(n):
@@ -105,7 +104,7 @@ class Link:
     def __del__(self):
         self.log.append(1)
         if next(Link.count) % 50 == 0:
-            in_the_end(lambda: kit.server.ask(1))
+            rendezvous(1)
 
 
 @work(2)
@@ -133,7 +132,7 @@ def resurrection(r):
 
     class Phoenix:
         def __del__(self):
-            in_the_end(lambda: kit.server.ask(2))
+            rendezvous(2)
             kept.append(self)
 
     p = Phoenix()
@@ -161,7 +160,7 @@ def generators_that_are_dropped(r):
         try:
             yield i
         finally:
-            in_the_end(lambda: kit.server.ask(i))
+            rendezvous(i)
             log.append(i)
 
     gens = [gen(i) for i in range(4)]
