@@ -23,6 +23,7 @@
 #else
 #define RM_HOOK_OUT(g) ((void)0)
 #define RM_HOOK_IN(g) ((void)0)
+#define RM_HOOK_STUCK(g) false
 bool rm_locked_mode;
 #endif
 
@@ -185,11 +186,17 @@ static rm_noinline int park_until(rm_p *p, rm_g *g, int64_t deadline, rm_unlockf
     return code;
 }
 
+static rm_noinline int park_stuck(rm_g *g) {
+    if (!rm_claim(g)) return park_switch(g->p, g, NULL, NULL); /* readied already: it has to */
+    return g->wake_code = -RM_ESTUCK;
+}
+
 int rm_park(rm_g *g, rm_reason reason, const void *obj, int64_t deadline, rm_unlockf unlock, void *arg) {
     rm_p *p = g->p;
     g->reason = (uint8_t)reason;
     g->wait_obj = obj;
     if (rm_unlikely(!p)) return park_foreign(g, deadline, unlock, arg);
+    if (rm_unlikely(RM_HOOK_STUCK(g))) return park_stuck(g);
     g->since = rm_load(&p->now);
     if (rm_unlikely(deadline != RM_FOREVER)) return park_until(p, g, deadline, unlock, arg);
     return park_switch(p, g, unlock, arg);
@@ -238,6 +245,7 @@ int rm_yield(rm_g *g) {
         if (rt->hooks.block_leave) rt->hooks.block_leave(rt, token);
         return 0;
     }
+    if (rm_unlikely(RM_HOOK_STUCK(g))) return -RM_ESTUCK;
     let_others(p, g);
     return 0;
 }

@@ -25,6 +25,9 @@ struct rm_owner;
 
 typedef void (*rm_unlockf)(rm_g *g, void *arg);
 
+/* What rm_park and rm_yield return, negative as the errno values, where the embedder cannot have it switched away from. */
+#define RM_ESTUCK 4096
+
 /* Something another thread wants done on the proc, between goroutines. Lives until `fn` is called. */
 typedef struct rm_post {
     struct rm_post *next;

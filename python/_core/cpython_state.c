@@ -126,7 +126,7 @@ void rm_pystate_init(rm_pystate *s, PyThreadState *ts, void *chunk, size_t chunk
     c->previous = NULL;
     c->size = chunk_bytes;
     c->top = 0;
-    s->chunk = c;
+    s->chunk = s->root = c;
     s->chunk_top = &c->data[1]; /* never &data[0]: popping a frame there frees the chunk */
     s->chunk_limit = (PyObject **)((char *)c + chunk_bytes);
     s->exc_info = &s->exc_base;
@@ -150,6 +150,17 @@ void rm_pystate_init(rm_pystate *s, PyThreadState *ts, void *chunk, size_t chunk
 #endif
     (void)ts, (void)lo, (void)hi;
 }
+
+static const _PyStackChunk *root_of(const _PyStackChunk *chunk) {
+    while (chunk && chunk->previous) chunk = chunk->previous;
+    return chunk;
+}
+
+rm_noinline bool rm_pystate_other_root(const rm_pystate *s, const _PyStackChunk *chunk) {
+    return s->root && root_of(chunk) != s->root;
+}
+
+void rm_pystate_adopt(rm_pystate *s, PyThreadState *ts) { s->root = (_PyStackChunk *)root_of(ts->datastack_chunk); }
 
 void rm_pystate_begin(rm_pystate *s, PyThreadState *ts) { rm_pystate_load(s, ts); }
 

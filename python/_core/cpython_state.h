@@ -62,6 +62,7 @@ typedef struct rm_pystate {
     RM_PY_HOT(X)
 #undef X
     PyObject *context;
+    _PyStackChunk *root; /* where its Python data stack begins; NULL: unknown */
 #ifdef RM_PY_TRACED
     uintptr_t traced; /* what was traced when its frames were last prepared for it */
 #endif
@@ -120,6 +121,16 @@ rm_inline void rm_pystate_load(rm_pystate *s, PyThreadState *ts) {
 #endif
     RM_PY_LOADED(ts);
 }
+
+/* Whether a greenlet runs that is not the goroutine's own: those have a data stack of their own. */
+bool rm_pystate_other_root(const rm_pystate *s, const _PyStackChunk *chunk);
+rm_inline bool rm_pystate_in_greenlet(const rm_pystate *s, PyThreadState *ts) {
+    _PyStackChunk *chunk = ts->datastack_chunk;
+    return chunk != s->root && chunk && rm_pystate_other_root(s, chunk);
+}
+
+/* main's, which is on the thread's own stack. */
+void rm_pystate_adopt(rm_pystate *s, PyThreadState *ts);
 
 /* Once an interpreter, before anything else here: does the running CPython have the thread state we know? Else -1
  * with an ImportError. */

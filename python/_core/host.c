@@ -358,6 +358,7 @@ static int make_rt(core_state *st, bool hosted) {
     st->tstate = PyThreadState_Get();
     st->hosted = hosted;
     st->rt->p.embed_tstate = st->tstate;
+    rm_pystate_adopt(&st->rt->main_g->embed.py, st->tstate);
     return 0;
 }
 
@@ -409,6 +410,19 @@ static int start_hosted(core_state *st) {
     Py_END_ALLOW_THREADS return h.state < 0 ? h.state : 0;
 }
 
+static bool in_greenlet(void) {
+    PyObject *name = PyUnicode_InternFromString("greenlet"), *modules = PyImport_GetModuleDict();
+    PyObject *greenlet = name ? PyDict_GetItemWithError(modules, name) : NULL; /* borrowed: no Python code runs */
+    PyObject *current = greenlet ? PyObject_CallMethod(greenlet, "getcurrent", NULL) : NULL;
+    PyObject *parent = current ? PyObject_GetAttrString(current, "parent") : NULL;
+    bool inside = parent && parent != Py_None;
+    Py_XDECREF(parent);
+    Py_XDECREF(current);
+    Py_XDECREF(name);
+    PyErr_Clear();
+    return inside;
+}
+
 bool host_in_main_thread(core_state *st) {
     return st->interp == PyInterpreterState_Main() && PyThread_get_thread_ident() == _PyRuntime.main_thread;
 }
@@ -431,6 +445,11 @@ int host_start(core_state *st) {
         Py_END_ALLOW_THREADS
     }
     if (st->rt) return 0;
+    if (in_greenlet()) { /* main's goroutine would be taken for another greenlet from then on */
+        PyErr_SetString(PyExc_RuntimeError, "ramet: first used in a greenlet that is not its thread's own: use it, for "
+                                            "instance by ramet.gosched(), before greenlets are switched to");
+        return -1;
+    }
     st->starting = true;
     rm_arena_install();
     int e = host_in_main_thread(st) ? make_rt(st, false) : start_hosted(st);

@@ -115,27 +115,13 @@ static bool import_locked(core_state *st) {
     return locked;
 }
 
-static bool in_greenlet(void) {
-    PyObject *name = PyUnicode_InternFromString("greenlet"), *modules = PyImport_GetModuleDict();
-    PyObject *greenlet = name ? PyDict_GetItemWithError(modules, name) : NULL; /* borrowed: no Python code runs */
-    PyObject *current = greenlet ? PyObject_CallMethod(greenlet, "getcurrent", NULL) : NULL;
-    PyObject *parent = current ? PyObject_GetAttrString(current, "parent") : NULL;
-    bool inside = parent && parent != Py_None;
-    Py_XDECREF(parent);
-    Py_XDECREF(current);
-    Py_XDECREF(name);
-    PyErr_Clear();
-    return inside;
-}
-
 static enum may may(core_state *st, rm_g *g, PyThreadState *ts) {
     if (g->flags & RM_GF_SYSTEM || g->embed.pyflags >= PYF_NO_PREEMPT) return NOT_NOW;
     struct _PyInterpreterFrame *f = RM_PY_CURRENT_FRAME(ts);
     if (!RM_PY_NO_EXCEPTION(ts) || !f || RM_PY_SHIM(f) || _PyFrame_IsIncomplete(f) || !at_rest(f)) return NOT_HERE;
-    if (RM_PY_TRASH(ts)) return NOT_NOW;
+    if (RM_PY_TRASH(ts) || rm_pystate_in_greenlet(&g->embed.py, ts)) return NOT_NOW;
     for (; f; f = f->previous)
         if (!RM_PY_SHIM(f) && !_PyFrame_IsIncomplete(f) && holds(st, f)) return NOT_NOW;
-    if (in_greenlet()) return NOT_NOW;
     return ts->interp->gc.collecting || import_locked(st) ? NOT_YET : NOW;
 }
 

@@ -15,6 +15,8 @@
         if (rm_unlikely((g)->embed.pyflags & PYF_YELLOW)) rm_yellow_close((g), ts_);                                   \
         rm_pystate_save(&(g)->embed.py, ts_);                                                                          \
     } while (0)
+/* In a greenlet that is not its thread's own: the stack of such a one is copied away and back. */
+#define RM_HOOK_STUCK(g) rm_pystate_in_greenlet(&(g)->embed.py, (g)->p->embed_tstate)
 #define RM_HOOK_IN(g) rm_pystate_load(&(g)->embed.py, (g)->p->embed_tstate)
 
 #endif

@@ -506,16 +506,16 @@ def traces(r):
 
 folder = tempfile.TemporaryDirectory(prefix="torture")
 sys.path.insert(0, folder.name)
-serial = itertools.count()
+serial, importing = itertools.count(), sync.Mutex()
 SUBMODULE = "began = 1\nfor i in range({n}): began += i\nfrom . import {other}\nvalue = {n}\n"
 
 
 @work(1)
 def imports(r):
-    """Modules that compute while they are imported, and import one another. Nobody else imports them: a collection may come
-    in the midst of it, and wait in a finalizer, and import locks do not know goroutines."""
+    """Modules that compute while they are imported, and import one another. One goroutine imports at a time: a collection may
+    come in the midst of it, and wait in a finalizer, and import locks do not know goroutines."""
     name, n = f"torture_{next(serial)}", r.randrange(100, 3000)
-    path, mutex = Path(folder.name, name), sync.Mutex()
+    path = Path(folder.name, name)
     path.mkdir()
     (path / "__init__.py").write_text("value = 0\n")
     (path / "a.py").write_text(SUBMODULE.format(n=n, other="b"))
@@ -525,7 +525,7 @@ def imports(r):
     def use(sub):
         pause(r)
         try:
-            with mutex:
+            with importing:
                 __import__(f"{name}.{sub}")
         except ZeroDivisionError:
             return "bad"

@@ -1,0 +1,43 @@
+/* embed.c: an interpreter in a C program.
+ *
+ *     embed PYTHON TIMES WHERE CODE
+ *
+ * Initialises the interpreter that PYTHON is, runs CODE, finalises it, and all of that TIMES times; WHERE is "main", or "thread":
+ * in a thread that is not the process's first, a new one each time. The status is 1 if CODE failed, 2 if finalising did. */
+#include <Python.h>
+
+#include <pthread.h>
+
+static char **arg;
+static int status;
+
+static void fail(PyStatus s) {
+    if (PyStatus_Exception(s)) Py_ExitStatusException(s);
+}
+
+static void *once(void *unused) {
+    PyConfig config;
+    (void)unused;
+    PyConfig_InitPythonConfig(&config);
+    fail(PyConfig_SetBytesString(&config, &config.program_name, arg[1]));
+    fail(Py_InitializeFromConfig(&config));
+    PyConfig_Clear(&config);
+    if (PyRun_SimpleString(arg[4])) status = 1;
+    if (Py_FinalizeEx()) status = 2;
+    return NULL;
+}
+
+int main(int argc, char **argv) {
+    if (argc != 5) return 3;
+    arg = argv;
+    for (int i = atoi(argv[2]); i > 0 && !status; i--) {
+        pthread_t thread;
+        if (argv[3][0] == 'm') {
+            once(NULL);
+        } else {
+            if (pthread_create(&thread, NULL, once, NULL)) return 3;
+            pthread_join(thread, NULL);
+        }
+    }
+    return status;
+}
