@@ -105,9 +105,10 @@ PyObject *core_raise(core_state *st, rm_g *g, int code) {
     case -ENOMEM:
         return PyErr_NoMemory();
     case -RM_ESTUCK:
-        PyErr_SetString(PyExc_RuntimeError,
-                        "ramet: a goroutine cannot wait, or let others run, in a greenlet that is not its thread's own: "
-                        "wait in the root greenlet, or use goroutines instead of greenlets");
+        PyErr_SetString(
+            PyExc_RuntimeError,
+            "ramet: a goroutine cannot wait, or let others run, in a greenlet that is not its thread's own: "
+            "wait in the root greenlet, or use goroutines instead of greenlets");
         return NULL;
     case -ECONNABORTED:
         PyErr_SetString(st->ErrClosed, "closed while waiting");

@@ -116,7 +116,9 @@ def test_again_and_again(embed, where, preempt):
 
 def test_first_use_in_another_thread(embed):
     code = WORK + "t = threading.Thread(target=lambda: done.append(go(work).join(20)))\n"
-    ended = embed(code + "done = []\nt.start(); t.join()\nassert done == [True]\n" + LEFT.replace("sleep(0.001)\n", ""), 3)
+    ended = embed(
+        code + "done = []\nt.start(); t.join()\nassert done == [True]\n" + LEFT.replace("sleep(0.001)\n", ""), 3
+    )
     assert "Error" not in ended.err, str(ended)
 
 

@@ -639,28 +639,6 @@ def test_tracing_begun_while_goroutines_are_parked(which):
     assert events == []
 
 
-def test_raising_in_a_frame_that_was_parked_when_tracing_began():
-    """3.15 crashes in frames that it has not prepared for it."""
-
-    def f():
-        try:
-            c.recv()
-            raise KeyError
-        except KeyError:
-            return c.recv()
-
-    c, old = Chan(), sys.gettrace()
-    gs = [go(f) for _ in range(3)]
-    gosched()
-    sys.settrace(lambda frame, event, arg: None)
-    try:
-        for i in range(6):
-            c.send(i)
-        assert sorted(g.join(T) for g in gs) == [3, 4, 5]
-    finally:
-        sys.settrace(old)
-
-
 def test_tracing_set_in_a_goroutine():
     events = []
 

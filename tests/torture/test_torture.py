@@ -1,7 +1,6 @@
 """The torture program, for some seconds, and with RAMET_SLOW=1 for minutes."""
 
 import os
-import sys
 from pathlib import Path
 
 import pytest

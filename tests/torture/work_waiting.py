@@ -11,7 +11,20 @@ import warnings
 
 import ramet
 from kit import T, pause, same, spin, together, work
-from ramet import Cancelled, Chan, ChanClosed, Group, blocking, default, go, move_on_after, select, shield, sync, timeout
+from ramet import (
+    Cancelled,
+    Chan,
+    ChanClosed,
+    Group,
+    blocking,
+    default,
+    go,
+    move_on_after,
+    select,
+    shield,
+    sync,
+    timeout,
+)
 from ramet.time import sleep
 
 warnings.filterwarnings("ignore", "This process.*is multi-threaded", DeprecationWarning)
