@@ -120,6 +120,7 @@ def test_enabled_jit_is_refused():
 
 # ---- free-threaded builds ---------------------------------------------------------------------------
 
+
 @needs_compiler
 @pytest.mark.skipif(THREADED, reason="this CPython is free-threaded: it was built for it")
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="no free-threaded build of this version")
