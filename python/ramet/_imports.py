@@ -2,9 +2,9 @@
 
 importlib has a lock for each module that is being imported. Its owner is told by get_ident(), and who waits for it
 waits in its `wakeup`, a plain lock that whoever has imported the module releases. importlib._bootstrap finds both in
-its `_thread`, in whose place it is given `_ours`: all goroutines then are owners of their own, and wait without holding up
-the others. importlib's own look for circles goes by get_ident(), too, and so does what it has always done: the second
-in a circle goes on with a module that is half made.
+its `_thread`, in whose place it is given `_ours`: all goroutines then are owners of their own, and wait without holding
+up the others. importlib's own look for circles goes by get_ident(), too, and so does what it has always done: the
+second in a circle goes on with a module that is half made.
 
 A module's other lock is held for a few lines that do not wait, and where no goroutine is preempted: it stays one of
 threads.

@@ -55,8 +55,8 @@ def _in_main_thread(what: str) -> None:
 
     if _core._subinterpreter:
         raise RuntimeError(
-            f"{what} works in the main interpreter only, which alone handles signals: call it there, and send on what it "
-            "tells by concurrent.interpreters' queues or a pipe"
+            f"{what} works in the main interpreter only, which alone handles signals: call it there, and send on "
+            "what it tells by concurrent.interpreters' queues or a pipe"
         )
     if threading.get_ident() != threading.main_thread().ident:
         raise RuntimeError(
