@@ -197,10 +197,14 @@ static void main_outside(core_state *st, rm_rt *rt, int64_t ns, bool oncpu) {
     PyGILState_STATE gil = PyGILState_Ensure();
     if (!st->closed && g == rt->p.cur && !rt->p.idle) {
         st->blocked_reported = true;
+        PyObject *frames = rm_pystate_frames(g); /* sys._current_frames() would make those of other interpreters, too */
         PyObject *who = g == rt->main_g ? Py_NewRef(Py_None) : (PyObject *)goroutine_handle(st, g);
-        PyObject *r = who ? PyObject_CallMethod(st->module, "_report_blocked", "dO", (double)ns / 1e9, who) : NULL;
+        PyObject *r = frames && who
+                          ? PyObject_CallMethod(st->module, "_report_blocked", "dOO", (double)ns / 1e9, who, frames)
+                          : NULL;
         if (!r) PyErr_WriteUnraisable(NULL);
         Py_XDECREF(r);
+        Py_XDECREF(frames);
         Py_XDECREF(who);
     }
     PyGILState_Release(gil);

@@ -1,6 +1,5 @@
 """What the runtime tells people: dump, the deadlock report, unhandled exceptions, main blocking elsewhere."""
 
-import _thread
 import sys
 from types import ModuleType
 from typing import Any, TextIO
@@ -102,13 +101,8 @@ def _report_left() -> None:
     )
 
 
-_first_user = 0  # the thread that used ramet first: the main thread, where _report_blocked is called
-
-
-def _report_blocked(seconds: float, g: _core.Goroutine | None) -> None:
-    # on a thread of ours: before 3.13 the one that imports threading first is main for it
-    frame = sys._current_frames().get(_first_user)
-    where = f'File "{frame.f_code.co_filename}", line {frame.f_lineno}, in {frame.f_code.co_name}' if frame else "?"
+def _report_blocked(seconds: float, g: _core.Goroutine | None, frames: _Frames) -> None:
+    where = 'File "{}", line {}, in {}'.format(*frames[0]) if frames else "?"
     if g is None:
         who, others = "the main thread", "goroutines"
         advice = "they run only while main is inside ramet: wrap the call in ramet.blocking(), or use ramet's own"
@@ -142,8 +136,6 @@ def _first_use() -> None:
     import atexit
     import os
 
-    global _first_user
-    _first_user = _thread.get_ident()
     if _registered:  # once more, in a forked child: these are inherited
         return
     if _core._preempt_signal():
