@@ -396,7 +396,7 @@ def test_the_report_of_a_main_thread_that_runs_one_for_long():
         ramet.go(ramet.time.sleep, 100)
         ramet.gosched()
         with Interpreter() as i:
-            i.exec("import time; end = time.monotonic() + 1.5\\nwhile time.monotonic() < end: time.sleep(0.001)")
+            i.exec("import time; end = time.monotonic() + 3.3\\nwhile time.monotonic() < end: time.sleep(0.05)")
         """,
         quiet=False,
     )
