@@ -34,7 +34,7 @@ test-all: docs test ## the same, then models, differentials and slow tests at le
 test-c: venv ## the C tests, asserts on
 	@$(TEST) c
 
-test-py: venv ## the Python tests on each CPython found; V=3.12: on that one
+test-py: venv ## the Python tests on each CPython found; V=3.12: on that one (V=3.14d: after make pythons WHICH=3.14d)
 	@$(TEST) $(if $(V),py:$(V),py) $(PYTEST_ARGS)
 
 test-cpython: venv ## CPython's own tests in a goroutine, on each CPython found, told in docs/cpython.md; V=3.12, ARGS=test_x: only those, not told there

@@ -5,6 +5,7 @@
 #
 #   3.X     Debian's own binaries of a newer suite, with the glibc they need, made to stand alone
 #           by patchelf: seconds.
+#   3.Xd    the same, --with-pydebug: its assertions look at what ramet does.
 #   3.Xt    free-threaded, built from Debian's source package: minutes.
 #
 # Each result is DIR/WHICH with a file `ok` in it that names version and program; what is there
@@ -103,16 +104,17 @@ finish() {
 # too.  The path is baked in: a root cannot be moved.  glibc's headers stay out, since extensions
 # are compiled against the host's.
 get_binary() {
-    local v=$1 d=$dir/$1 deb lib py multi
+    local v=${1%d} d=$dir/$1 deb lib py multi debug=()
+    [ "$v" = "$1" ] || debug=("python$v-dbg" "libpython$v-dbg")
     need patchelf || { skip "$1" "patchelf is not to be had"; return 0; }
     with_suite || { skip "$1" "the Debian mirror cannot be reached, or has no suite $suite"; return 0; }
     rm -rf "$d"
     mkdir -p "$d/root" "$d/debs/partial"
     if ! APT_CONFIG=$apt_conf apt-get -qq -y --no-install-recommends --download-only \
         -o Dir::Cache::archives="$d/debs" install "python$v-minimal" "python$v" "libpython$v" \
-        "libpython$v-dev" "libpython$v-testsuite" "python$v-venv" >"$dir/log/$v.log" 2>&1; then
+        "libpython$v-dev" "libpython$v-testsuite" "python$v-venv" "${debug[@]}" >"$dir/log/$1.log" 2>&1; then
         rm -rf "$d"
-        skip "$1" "Debian $suite does not give python$v ($(tail -n1 "$dir/log/$v.log"))"
+        skip "$1" "Debian $suite does not give python$1 ($(tail -n1 "$dir/log/$1.log"))"
         return 0
     fi
     for deb in "$d"/debs/*.deb; do
@@ -127,12 +129,18 @@ get_binary() {
     for lib in lib lib64; do [ -e "$d/root/$lib" ] || ln -s "usr/$lib" "$d/root/$lib"; done
     multi=$(dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || echo "$(uname -m)-linux-gnu")
     lib=$d/root/usr/lib/$multi
-    py=$d/root/usr/bin/python$v
+    py=$d/root/usr/bin/python$1
     local loader
     loader=$(ls "$lib"/ld-linux-*.so.* 2>/dev/null | head -n1)
     [ -n "$loader" ] || { say "$1: no dynamic loader in the unpacked root"; return 1; }
     patchelf --set-interpreter "$loader" --force-rpath --set-rpath "$lib" "$py" || return 1
-    ln -sf "python$v" "$d/root/usr/bin/python3"
+    ln -sf "python$1" "$d/root/usr/bin/python3"
+    if [ "$v" != "$1" ]; then
+        # the headers are links to the plain ones, and gcc would then take their pyconfig.h, too
+        cp -rL "$d/root/usr/include/python$1" "$d/root/usr/include/copy" || return 1
+        rm -r "$d/root/usr/include/python$1"
+        mv "$d/root/usr/include/copy" "$d/root/usr/include/python$1"
+    fi
     finish "$1" "$py"
 }
 

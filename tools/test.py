@@ -346,9 +346,9 @@ def main() -> int:
         elif name == "py":
             if not pythons:
                 ap.error("no CPython found")
-            suites += [Suite(f"py:{k}", python_title(k, v), python=p) for k, (v, p) in pythons.items()]
+            suites += [Suite(f"py:{k}", python_title(k, v), python=p) for k, (v, p) in pythons.items() if k[-1] != "d"]
         elif name == "cpython":
-            suites += [cpython_suite(k, *found) for k, found in pythons.items() if not imports_only(k)]
+            suites += [cpython_suite(k, *found) for k, found in pythons.items() if not imports_only(k) and k[-1] != "d"]
         elif name.startswith(("py:", "cpython:")):
             kind, k = name.split(":")
             if k not in pythons:
@@ -418,8 +418,9 @@ def gil_on(key: str) -> dict[str, str]:
 
 
 def python_title(key: str, version: str) -> str:
-    kind = ", free-threaded: builds and imports" if imports_only(key) else ", free-threaded, GIL on"
-    return f"Python {version}" + (kind if key.endswith("t") else "")
+    kinds = {"d": ", debug build", "t": ", free-threaded, GIL on"}
+    kind = ", free-threaded: builds and imports" if imports_only(key) else kinds.get(key[-1], "")
+    return f"Python {version}{kind}"
 
 
 if __name__ == "__main__":

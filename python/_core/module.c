@@ -554,9 +554,16 @@ static bool built_for_this(void) {
 #else
     const bool for_threaded = false;
 #endif
-    if (Py_Version >> 16 == PY_VERSION_HEX >> 16 && threaded == for_threaded) return true;
-    PyErr_Format(PyExc_ImportError, "ramet._core was built for CPython %s%s, and this is %s: build it again",
-                 PY_VERSION, for_threaded ? " free-threaded" : "", Py_GetVersion());
+#ifdef Py_DEBUG
+    const bool for_debug = true;
+#else
+    const bool for_debug = false;
+#endif
+    bool debug = flags && PyUnicode_FindChar(flags, 'd', 0, PyUnicode_GetLength(flags), 1) >= 0;
+    if (Py_Version >> 16 == PY_VERSION_HEX >> 16 && threaded == for_threaded && debug == for_debug) return true;
+    PyErr_Format(PyExc_ImportError, "ramet._core was built for CPython %s%s%s, and this is %s%s: build it again",
+                 PY_VERSION, for_threaded ? " free-threaded" : "", for_debug ? " (debug build)" : "", Py_GetVersion(),
+                 debug ? " (debug build)" : "");
     return false;
 }
 

@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 
 @pytest.mark.long
 def test_torture(request):
-    seconds = 300 if SLOW else 8
+    seconds = 300 if SLOW else 7
     asan = "libasan" in os.environ.get("LD_PRELOAD", "")
     p = start_py(
         "import runpy, sys; sys.path.insert(0, sys.argv[1]); del sys.argv[0]; sys.argv[0] += '/torture.py';"
