@@ -3,8 +3,8 @@
     test.py [--jobs N] SUITE... [-- PYTEST-ARGS... (of cpython: MODULE...)]
 
 SUITE: c, asan, ubsan (the C tests, asserts on), py (pytest on each CPython that is found, or on one
-of them: py:3.12), cpython (the interpreter's own tests in a goroutine, likewise), asan-py (pytest on the best
-CPython with the extension under ASan).
+of them: py:3.12), cpython (the interpreter's own tests in a goroutine, likewise), asan-py, ubsan-py
+(pytest on the best CPython with the extension under ASan, UBSan).
 
 Run it with a Python that has meson and ninja beside it, as .venv does. Its last line is
 "N passed, N failed, N skipped"; the exit status is 0 only if everything was built, ran and passed.
@@ -38,6 +38,7 @@ C_OPTIONS = {
     "asan": ["-Db_sanitize=address"],
     "ubsan": ["-Db_sanitize=undefined"],
 }
+PY_SANITIZERS = {"asan-py": "address", "ubsan-py": "undefined"}
 
 output = threading.Lock()
 
@@ -200,8 +201,8 @@ def build_py(s: Suite) -> None:
     begin = time.monotonic()
     options = ["-Dasserts=true"]
     env = environment()
-    if s.name == "asan-py":
-        options += ["-Db_sanitize=address"]
+    if s.name in PY_SANITIZERS:
+        options += [f"-Db_sanitize={PY_SANITIZERS[s.name]}"]
     code = run([ROOT / "tools" / "venv.sh", venv, s.python], log, env)
     if not code:
         code = run([ROOT / "tools" / "install.sh", venv, BUILD / f"py-{key}", *options], log, env, append=True)
@@ -222,6 +223,8 @@ def test_py(s: Suite, live: bool, extra: list[str]) -> None:
     if s.name == "asan-py":
         lib = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
         env |= {"LD_PRELOAD": lib, "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"}
+    if s.name == "ubsan-py":
+        env["UBSAN_OPTIONS"] = "print_stacktrace=1"
     begin = time.monotonic()
     check = (
         "import sys, ramet; gil = getattr(sys, '_is_gil_enabled', lambda: True)();"
@@ -337,12 +340,13 @@ def main() -> int:
     for name in args.suites:
         if name in C_OPTIONS:
             suites.append(Suite(name, "C tests" + {"c": "", "asan": ", ASan", "ubsan": ", UBSan"}[name]))
-        elif name == "asan-py":
+        elif name in PY_SANITIZERS:
             best = next((k for k in ("3.13", "3.12", "3.11", "3.14", "3.15") if k in pythons), None)
             if not best:
                 ap.error("no CPython found")
             version, path = pythons[best]
-            suites.append(Suite("asan-py", f"Python {version}, extension under ASan", python=path))
+            kind = {"asan-py": "ASan", "ubsan-py": "UBSan"}[name]
+            suites.append(Suite(name, f"Python {version}, extension under {kind}", python=path))
         elif name == "py":
             if not pythons:
                 ap.error("no CPython found")

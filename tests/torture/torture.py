@@ -1,6 +1,6 @@
 """Everything at once, preempted every 0.2 ms: many goroutines run random cases, and every case checks its own results.
 
-    torture.py [--seed N] [--seconds S] [--goroutines G] [--only WORKLOAD,...] [--case N]
+    torture.py [--seed N] [--seconds S] [--goroutines G] [--only WORKLOAD,...] [--without WORKLOAD,...] [--case N]
 
 A failure prints the seed, the number and the workload of the case. What a case does follows from seed and number (--case runs
 that one again and again, beside itself); when it is switched away from does not, so a failure may take some runs to come again.
@@ -30,6 +30,7 @@ class Torture:
         self.running = {}  # goroutine number: (case, workload, since)
         self.stop = False
         names = args.only.split(",") if args.only else list(kit.WORK)
+        names = [name for name in names if name not in args.without.split(",")]
         self.names = [name for name in names for _ in range(kit.WORK[name][1])]
 
     def fail(self, what, exc=None, status=1):
@@ -110,6 +111,7 @@ if __name__ == "__main__":
     ap.add_argument("--seconds", type=float, default=10)
     ap.add_argument("--goroutines", type=int, default=24)
     ap.add_argument("--only", help="these workloads")
+    ap.add_argument("--without", default="", help="but these")
     ap.add_argument("--limit", type=float, default=30, help="seconds that a case may take, and every wait in it")
     ap.add_argument("--case", type=int, help="this one only")
     args = ap.parse_args()
