@@ -71,6 +71,7 @@ struct rm_pool {
     uint32_t asleep;   /* of these, on the list of sleepers */
     uint32_t max;
     pool_thread *sleepers;
+    rm_rt *rt;
     bool closing, has_ended;
     pthread_t ended;   /* a thread that has ended and is not joined yet: the next to end joins it */
     /* the proc's */
@@ -250,6 +251,7 @@ static void *pool_main(void *arg) {
     rm_store(&pool->threads, pool->threads - 1);
     bool last = pool->threads == 0;
     rm_shared_drop(&pool->lock);
+    if (pool->rt->hooks.pool_thread_ends) pool->rt->hooks.pool_thread_ends(pool->rt);
     if (join) pthread_join(before, NULL);
     if (last) pool_futex_wake(&pool->threads, 1);
     return NULL; /* rm_pool_fini joins us before it frees the pool */
@@ -306,6 +308,7 @@ int rm_pool_init(rm_rt *rt, unsigned max_threads) {
     memset(pool, 0, sizeof *pool);
     pool->max = max_threads ? max_threads : 1;
     pool->need = POOL_NEED_MIN;
+    pool->rt = rt;
     rt->pool = pool;
     return 0;
 }

@@ -102,6 +102,8 @@ typedef struct rm_hooks {
     /* sysmon's thread, where rt->slice is set: who runs since switch number `switches` burns CPU, and has had a slice
      * (then: another one). It is to be made to call rm_preempt. */
     void (*preempt)(rm_rt *rt, uint64_t switches);
+    /* A thread of the pool is about to end, and is not counted any more. No lock held. */
+    void (*pool_thread_ends)(rm_rt *rt);
 } rm_hooks;
 
 struct rm_m {

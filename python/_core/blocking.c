@@ -6,8 +6,6 @@
  * loop, where no Python object may be dropped (that could run code on the idle stack). */
 #include "core.h"
 
-#include <pthread.h>
-
 typedef struct py_job {
     rm_job job;
     core_state *st;
@@ -18,25 +16,25 @@ typedef struct py_job {
 } py_job;
 
 /* A pool thread keeps one thread state for as long as it lives. */
-static pthread_key_t tstate_key;
-static pthread_once_t tstate_once = PTHREAD_ONCE_INIT;
+static __thread PyThreadState *own_tstate;
 
-static void drop_tstate(void *ts) {
+/* Not in a destructor of the thread's data: those come when CPython's own key has been cleared already, and then
+ * PyGILState_Ensure in a finalizer would make another thread state and wait for the GIL that we hold. */
+void blocking_thread_ends(rm_rt *rt) {
+    (void)rt;
+    PyThreadState *ts = own_tstate;
+    if (!ts) return;
+    own_tstate = NULL;
     PyEval_RestoreThread(ts);
     PyThreadState_Clear(ts);
     PyThreadState_DeleteCurrent();
 }
-static void make_key(void) { pthread_key_create(&tstate_key, drop_tstate); }
 
 static void work(rm_job *job) {
     py_job *j = rm_container_of(job, py_job, job);
-    PyThreadState *ts = pthread_getspecific(tstate_key);
-    if (!ts) {
-        ts = PyThreadState_New(j->st->interp);
-        if (!ts) Py_FatalError("ramet: no memory for the thread state of a pool thread");
-        pthread_setspecific(tstate_key, ts);
-    }
-    PyEval_RestoreThread(ts);
+    if (!own_tstate && !(own_tstate = PyThreadState_New(j->st->interp)))
+        Py_FatalError("ramet: no memory for the thread state of a pool thread");
+    PyEval_RestoreThread(own_tstate);
     PyObject *r = PyObject_Call(j->fn, j->args, j->kwargs), *exc = NULL;
     if (!r) exc = core_take_exception();
     Py_CLEAR(j->fn);
@@ -147,6 +145,5 @@ static PyMethodDef functions[] = {
 
 int blocking_init(PyObject *module, core_state *st) {
     (void)st;
-    pthread_once(&tstate_once, make_key);
     return PyModule_AddFunctions(module, functions);
 }

@@ -178,6 +178,7 @@ int chan_init(PyObject *module, core_state *st);
 int select_init(PyObject *module, core_state *st);
 void select_clear(core_state *st);
 int blocking_init(PyObject *module, core_state *st);
+void blocking_thread_ends(rm_rt *rt);
 int net_init(PyObject *module, core_state *st);
 int scope_init(PyObject *module, core_state *st);
 void scope_clear(core_state *st);

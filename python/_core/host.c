@@ -232,6 +232,7 @@ const rm_hooks host_hooks = {
     .hog = on_hog,
     .tick = on_tick,
     .preempt = preempt_ask,
+    .pool_thread_ends = blocking_thread_ends,
 };
 
 /* ------------------------------------------------------------------ the REPL ---- */
