@@ -251,6 +251,8 @@ def test_py(s: Suite, live: bool, extra: list[str]) -> None:
         "-o",
         f"cache_dir={BUILD}/pytest/{key}",
     ]
+    if key.endswith("t") and not SLOW and not any(a.startswith("tests") for a in extra):
+        extra = [*extra, "tests/python"]  # the slowest of all interpreters; `make test-all` runs the rest there
     code = run([*cmd, *extra], log, env, limit=PYTEST_LIMIT, live=live, append=True)
     s.seconds += time.monotonic() - begin
     if not live:
