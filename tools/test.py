@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 WANTED = ["3.11", "3.12", "3.13", "3.13t", "3.14", "3.15"]
 SLOW = os.environ.get("RAMET_SLOW") == "1"
-PYTEST_LIMIT = 7200 if SLOW else 600  # seconds for one interpreter's tests: each test has a limit of its own
+PYTEST_LIMIT = 7200 if SLOW else 1500  # seconds for one interpreter's tests: each test has a limit of its own
 CPYTHON_LIMIT = 5400  # for one interpreter's own tests, as they are run here
 C_OPTIONS = {
     "c": [],

@@ -15,7 +15,7 @@ own_gil = pytest.mark.skipif(
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 HEAD = """
-import os, sys, threading, time
+import os, sys, sysconfig, threading, time
 from interpreters import Failed, Interpreter
 def threads(): return len(os.listdir("/proc/self/task"))
 def descriptors(): return len(os.listdir("/proc/self/fd"))
@@ -237,7 +237,9 @@ def test_fifty_leave_nothing():
         plain = growth("import threading, functools, os", 10) # before 3.14 each leaves some MiB behind, also without us
         ours = growth(use, 50)
         print(f"KiB each: resident {plain[0]:.0f} {ours[0]:.0f}, mapped {plain[1]:.0f} {ours[1]:.0f}")
-        assert ours[0] < plain[0] * 1.7 + 200 and ours[1] < plain[1] * 1.7 + 2000
+        assert ours[0] < plain[0] * 1.7 + 200
+        # a free-threaded build reserves 1 GiB at a time for what interpreters' threads leave behind, also without us
+        assert ours[1] < plain[1] * 1.7 + 2000 or sysconfig.get_config_var("Py_GIL_DISABLED")
     """)
     assert ended.out.startswith("KiB each"), str(ended)
 
