@@ -1,5 +1,6 @@
 """Markers, and that no test leaves a goroutine behind."""
 
+import gc
 import os
 import sys
 import sysconfig
@@ -49,6 +50,13 @@ NOT_IN_A_DEBUG_BUILD = (
     "test_raising_in_a_frame_that_was_parked_when_tracing_began",
     "test_tracing_set_in_a_goroutine",
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _what_there_is_stays():
+    """The collections that tests ask for need not look at it every time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items):
