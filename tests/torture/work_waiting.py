@@ -402,7 +402,9 @@ def forks(r):
 
 
 def child(parent):
-    for _ in range(int(T / 1e-3)):  # a collection may have found what the parent's goroutines left: finalizers start some
+    for _ in range(
+        int(T / 1e-3)
+    ):  # a collection may have found what the parent's goroutines left: finalizers start some
         if ramet.num_goroutines() == 1:
             break
         sleep(1e-3)
