@@ -152,7 +152,8 @@ int rm_rt_forked(rm_rt *rt) {
     rt->system = 0;
     rt->main_g = self;
     self->joiners.first = self->joiners.last = NULL;
-    p->runnext = p->front_first = NULL;
+    p->runnext = p->front_first = p->hog_first = NULL;
+    p->hog_turn = p->hog_passed = 0;
     rm_runq_fini(&p->runq);
     p->inbox = NULL;
     p->attention = p->idle = 0;

@@ -424,3 +424,27 @@ assert wait(pid) == 0 and not gc.isenabled()
 del Parks.__del__
 g.cancel()
 """)
+
+
+def test_who_was_preempted_does_not_run_in_the_child():
+    forked(
+        """
+stop, seen = [], set()
+def hog():
+    while not stop: seen.add(os.getpid())
+hogs = [go(hog) for _ in range(3)]
+def fork():
+    sleep(0.005)
+    pid = os.fork()
+    if pid == 0:
+        sleep(0.005)
+        assert works()
+        os._exit(3 if seen <= {os.getppid()} else 4)
+    assert wait(pid) == 3
+for _ in range(5):
+    go(fork).join()
+stop.append(1)
+for g in hogs: g.join()
+""",
+        env={"RAMET_PREEMPT": "1", "RAMET_PREEMPT_INTERVAL": "0.001"},
+    )
