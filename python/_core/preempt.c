@@ -10,8 +10,8 @@
  *
  * And not at all for now (NOT_NOW; sysmon asks again in a slice) in no_preempt(); in a finalizer or while deallocation is
  * being put off; under an import, some of whose locks know OS threads only; in a method of a raw stream that is written in
- * Python, since io.Buffered* calls it with a lock that knows OS threads only; while a greenlet runs that is not its
- * thread's own.
+ * Python, since io.Buffered* calls it with a lock that knows OS threads only; in a handler of os.register_at_fork, since
+ * others hold such locks from before the fork until after it; while a greenlet runs that is not its thread's own.
  *
  * And not before some slices have passed (NOT_YET) in a collection, which is one for all, or while somebody has the lock of
  * all imports. Whose it is cannot be seen: it may be a goroutine's or a thread's that waits, in a finalizer, for
@@ -97,10 +97,23 @@ static bool is_text(PyObject *s, const char *text, Py_ssize_t n) {
 }
 #define IS_TEXT(s, text) is_text(s, text, sizeof text - 1)
 
+/* A handler of os.register_at_fork. From the first of them to the last, locks that know OS threads only are held. */
+static bool is_fork_handler(const PyInterpreterState *interp, PyCodeObject *code) {
+    PyObject *lists[] = {interp->before_forkers, interp->after_forkers_parent}; /* no sysmon in a child until the end */
+    for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
+        for (Py_ssize_t i = 0; lists[l] && i < PyList_GET_SIZE(lists[l]); i++) {
+            PyObject *fn = PyList_GET_ITEM(lists[l], i);
+            if (PyMethod_Check(fn)) fn = PyMethod_GET_FUNCTION(fn);
+            if (PyFunction_Check(fn) && PyFunction_GET_CODE(fn) == (PyObject *)code) return true;
+        }
+    return false;
+}
+
 /* Whether below this frame something is held that knows OS threads only, or all are kept waiting for. */
 static bool holds(core_state *st, struct _PyInterpreterFrame *f) {
     PyCodeObject *code = RM_PY_CODE(f);
     if (IS_TEXT(code->co_filename, "<frozen importlib._bootstrap>") || IS_TEXT(code->co_name, "__del__")) return true;
+    if (is_fork_handler(st->interp, code)) return true;
     PyObject *self = code->co_argcount > 0 ? RM_PY_FIRST_LOCAL(f) : NULL;
     if (self && PyCell_Check(self)) self = PyCell_GET(self);
     return self && PyObject_TypeCheck(self, (PyTypeObject *)st->raw_io);
