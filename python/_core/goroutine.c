@@ -5,7 +5,8 @@
  *
  * The handle (Goroutine) and the goroutine know each other by borrowed pointers: the handle may die first (then
  * a new one is made for whoever asks: current(), excepthook), and it outlives the goroutine with the outcome.
- * A handle that must survive, because it has a name or a channel to close, is owned by the goroutine. */
+ * A handle that must survive, because it has a name or a channel to close, is owned by the goroutine. One that nobody
+ * refers to may be there still: since 3.14 CPython puts off every deallocation while the C stack is nearly used up. */
 #include "core.h"
 
 #include "cpython_state.h"
@@ -34,8 +35,17 @@ static void handle_bind(py_goroutine *self, rm_g *g) {
     PyObject_GC_Track(self);
 }
 
+/* Borrowed; NULL: there is none. */
+rm_inline py_goroutine *handle_of(rm_g *g) {
+    py_goroutine *self = (py_goroutine *)g->embed.handle;
+    if (rm_likely(!self || Py_REFCNT(self) > 0)) return self;
+    self->g = NULL; /* it waits to be deallocated */
+    g->embed.handle = NULL;
+    return NULL;
+}
+
 py_goroutine *goroutine_handle(core_state *st, rm_g *g) {
-    if (g->embed.handle) return (py_goroutine *)Py_NewRef(g->embed.handle);
+    if (handle_of(g)) return (py_goroutine *)Py_NewRef(g->embed.handle);
     py_goroutine *self = handle_new(st);
     if (self) handle_bind(self, g);
     return self;
@@ -130,7 +140,7 @@ static PyObject *goroutine_repr(py_goroutine *self) {
 
 /* Record how g ended (result stolen; NULL: the exception that is set), and tell who is to know. The status. */
 static int finish(core_state *st, rm_g *g, PyObject *result) {
-    py_goroutine *handle = (py_goroutine *)g->embed.handle;
+    py_goroutine *handle = handle_of(g);
     Py_XINCREF(handle); /* it may die of its own while we are at it */
     int status = GO_RETURNED;
     if (rm_unlikely(!result)) {
@@ -153,8 +163,8 @@ static int finish(core_state *st, rm_g *g, PyObject *result) {
             }
         }
     }
-    if (g->embed.handle) { /* of `handle`, or one that was made meanwhile */
-        py_goroutine *h = (py_goroutine *)g->embed.handle;
+    py_goroutine *h = handle_of(g);
+    if (h) { /* `handle`, or one that was made meanwhile */
         h->outcome = result;
         h->status = (uint8_t)status;
         h->g = NULL;
@@ -173,7 +183,7 @@ static int finish(core_state *st, rm_g *g, PyObject *result) {
 }
 
 int goroutine_lost(core_state *st, rm_g *g, PyObject *to_close) {
-    py_goroutine *h = (py_goroutine *)g->embed.handle;
+    py_goroutine *h = handle_of(g);
     if (!h) return 0;
     PyObject *text = PyUnicode_FromString("it was left behind in the parent of a fork");
     PyObject *exc = text ? PyObject_CallOneArg(st->Cancelled, text) : NULL;
@@ -190,7 +200,7 @@ int goroutine_lost(core_state *st, rm_g *g, PyObject *to_close) {
 }
 
 void goroutine_main_ends(rm_g *g) {
-    py_goroutine *h = (py_goroutine *)g->embed.handle;
+    py_goroutine *h = handle_of(g);
     if (!h) return;
     h->outcome = Py_NewRef(Py_None);
     h->status = GO_RETURNED;

@@ -478,6 +478,38 @@ def test_depth_after_switches_while_a_recursion_error_is_made():
     assert p.returncode == 0, p.stderr
 
 
+def test_handles_dropped_where_the_stack_is_nearly_used_up():
+    """Since 3.14 their deallocation is put off until there is room again; the goroutines end before that."""
+    code = """
+import gc, sys
+from ramet import current, go, gosched
+sys.setrecursionlimit(100000)
+names = []
+
+def started():
+    gosched()
+    names.append(current().name)
+
+def deep():
+    try:
+        return max((0,), key=lambda _: deep())
+    except RecursionError:
+        if len(names) < 60:
+            for _ in range(3):
+                go(started)
+            gosched(), gosched()
+        raise
+
+for n in range(3):
+    assert isinstance(go(deep).exception(), RecursionError)
+    gc.collect()
+    assert len(set(names)) >= 60
+    names.clear()
+print("ok")
+"""
+    assert run_py(code).out == "ok\n"
+
+
 def test_a_thousand_goroutines_each_five_hundred_deep():
     def deep(n, c):
         if n == 0:
