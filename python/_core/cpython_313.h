@@ -30,7 +30,7 @@
 #define RM_PY_LIMIT(ts) ((ts)->py_recursion_limit)
 #define RM_PY_REMAINING(ts) ((ts)->py_recursion_remaining)
 #define RM_PY_COUNTER(ts) ((ts)->c_recursion_remaining)
-#define RM_PY_COUNTER_LEFT 50 /* Py_TRASHCAN_HEADROOM */
+#define RM_PY_COUNTER_LEFT (Py_TRASHCAN_HEADROOM + 1) /* with less, emptying the trashcan would go on for ever */
 #define RM_PY_C_LIMIT(bytes) ((int)((bytes) / 160) < Py_C_RECURSION_LIMIT ? (int)((bytes) / 160) : Py_C_RECURSION_LIMIT)
 #define RM_PY_LOADED(ts) ((void)0)
 #define RM_PY_HAS_IMPL 1

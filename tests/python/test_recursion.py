@@ -510,6 +510,41 @@ print("ok")
     assert run_py(code).out == "ok\n"
 
 
+def test_what_is_dropped_where_the_stack_is_nearly_used_up():
+    """On 3.13 its deallocation is put off, and made up for one below the other: that may overflow, too."""
+    code = """
+import sys
+from ramet import go
+sys.setrecursionlimit(100000)
+
+class Node:
+    pass
+
+def deep(n):
+    try:
+        return max((0,), key=lambda _: deep(n))
+    except RecursionError:
+        global levels
+        levels += 1
+        for _ in range(n if levels < 60 else 0):
+            node = Node()
+            node.kept = [[].append, {}]
+        raise
+
+def main(n):
+    try:
+        deep(n)
+    except RecursionError:
+        return n
+
+for n in (1, 3, 10, 30, 100, 300):
+    levels = 0
+    assert go(main, n).join() == n
+print("ok")
+"""
+    assert run_py(code).out == "ok\n"
+
+
 def test_a_thousand_goroutines_each_five_hundred_deep():
     def deep(n, c):
         if n == 0:
