@@ -62,7 +62,7 @@ static PyObject *sem_release(py_sem *self, PyObject *const *args, Py_ssize_t nar
         if (o && (n = PyNumber_AsSsize_t(o, NULL)) == -1 && PyErr_Occurred()) return NULL;
     }
     if (n < 1 || n > UINT32_MAX) {
-        PyErr_SetString(PyExc_ValueError, "release: n must be one or more");
+        PyErr_Format(PyExc_ValueError, "release: n must be between 1 and %u", UINT32_MAX);
         return NULL;
     }
     if (self->most >= 0 && self->s.n + n > self->most) {

@@ -96,8 +96,11 @@ def _report_doubt() -> None:
 
 
 def _report_left() -> None:
+    left = [g for g in _core._goroutines() if g.state != "running"]  # not who reports
     print(
-        "ramet: at exit, goroutines that did not end within 2 seconds are dropped:\n" + describe_all(), file=sys.stderr
+        "ramet: at exit, goroutines that did not end within 2 seconds are dropped:\n"
+        + "\n".join(describe(g) for g in sorted(left, key=lambda g: g.id)),
+        file=sys.stderr,
     )
 
 

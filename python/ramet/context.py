@@ -227,6 +227,8 @@ def with_deadline(parent: Context, t: float) -> tuple[Context, _Callable[[], Non
     """(ctx, cancel): as with_cancel, and cancelled at the time t of monotonic() at the latest. Never parks."""
     if isinstance(t, bool) or not isinstance(t, (int, float)):
         raise TypeError(f"with_deadline: t must be seconds (int or float), not {type(t).__name__}")
+    if t != t:
+        raise ValueError("with_deadline: t must be seconds, not NaN")
     ctx = _new(_check(parent, "with_deadline"), float(t))
     core = ctx._core
     assert core is not None
@@ -241,6 +243,8 @@ def with_timeout(parent: Context, s: float) -> tuple[Context, _Callable[[], None
     """(ctx, cancel): with_deadline s seconds from now. Never parks."""
     if isinstance(s, bool) or not isinstance(s, (int, float)):
         raise TypeError(f"with_timeout: s must be seconds (int or float), not {type(s).__name__}")
+    if s != s:
+        raise ValueError("with_timeout: s must be seconds, not NaN")
     return with_deadline(_check(parent, "with_timeout"), _monotonic() + s)
 
 

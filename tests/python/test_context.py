@@ -165,5 +165,8 @@ def test_misuse():
             call(5)
     with pytest.raises(TypeError, match="seconds"):
         context.with_timeout(bg, "x")
+    for call in (context.with_timeout, context.with_deadline):
+        with pytest.raises(ValueError, match="seconds, not NaN"):
+            call(bg, float("nan"))
     with pytest.raises(TypeError, match="callable"):
         context.after_func(bg, 5)

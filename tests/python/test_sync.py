@@ -302,6 +302,9 @@ def test_semaphore_bounds_and_queues_in_order():
     for bad, error in ((-1, ValueError), ("x", TypeError), (1.5, TypeError)):
         with pytest.raises(error, match="value"):
             sync.Semaphore(bad)
+    for bad in (0, -1, 1 << 32, 1 << 100):
+        with pytest.raises(ValueError, match="release: n must be between 1 and"):
+            sync.Semaphore().release(bad)
 
 
 def test_event_wakes_all_also_in_select():
