@@ -448,3 +448,44 @@ for g in hogs: g.join()
 """,
         env={"RAMET_PREEMPT": "1", "RAMET_PREEMPT_INTERVAL": "0.001"},
     )
+
+
+@pytest.mark.parametrize("where", ("before first use", "after first use"))
+def test_no_preemption_in_a_handler_of_a_fork(where):
+    """Some hold a lock of the thread's from before the fork until after it, as concurrent.futures does."""
+    code = """
+import os, sys, threading, warnings
+from ramet import go, gosched
+warnings.simplefilter("ignore", DeprecationWarning)
+if sys.argv[1] == "after first use":
+    gosched()
+lock = threading.Lock()
+inside = []
+
+class Handlers:
+    def compute(self):
+        inside.append(1)
+        assert len(inside) == 1
+        for _ in range(3):
+            sum(1 for n in range(20000))
+        inside.pop()
+
+def compute():
+    Handlers().compute()
+
+os.register_at_fork(before=Handlers().compute, after_in_parent=compute)
+os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+os.register_at_fork(before=compute, after_in_parent=Handlers().compute)
+
+def fork():
+    for _ in range(3):
+        pid = os.fork()
+        if not pid:
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+
+for g in [go(fork) for _ in range(4)]:
+    g.join()
+assert not lock.locked()
+"""
+    run_py(code, where, env={"RAMET_PREEMPT": "1", "RAMET_PREEMPT_INTERVAL": "0.0005"})

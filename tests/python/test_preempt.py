@@ -513,46 +513,6 @@ stop.append(1)
     program(code, str(tmp_path))
 
 
-@pytest.mark.parametrize("where", ("before first use", "after first use"))
-def test_not_in_a_handler_of_a_fork(where):
-    """Some hold a lock of the thread's from before the fork until after it, as concurrent.futures does."""
-    code = """
-import threading, warnings
-warnings.simplefilter("ignore", DeprecationWarning)
-if sys.argv[1] == "after first use":
-    gosched()
-lock = threading.Lock()
-inside = []
-
-class Handlers:
-    def compute(self):
-        inside.append(1)
-        assert len(inside) == 1
-        for _ in range(3):
-            sum(1 for n in range(20000))
-        inside.pop()
-
-def compute():
-    Handlers().compute()
-
-os.register_at_fork(before=Handlers().compute, after_in_parent=compute)
-os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
-os.register_at_fork(before=compute, after_in_parent=Handlers().compute)
-
-def fork():
-    for _ in range(3):
-        pid = os.fork()
-        if not pid:
-            os._exit(0)
-        assert os.waitpid(pid, 0)[1] == 0
-
-for g in [go(fork) for _ in range(4)]:
-    g.join()
-assert not lock.locked()
-"""
-    program(code, where, env=OFTEN)
-
-
 def test_not_below_a_buffered_stream():
     code = """
 import io
