@@ -47,10 +47,20 @@ def readable_forever():
 
 
 def interrupt(after, signum=signal.SIGINT):
-    """Send this process a signal from outside, in a while."""
-    t = threading.Timer(after, os.kill, (os.getpid(), signum))
-    t.daemon = True
+    """Send this process a signal from outside, in a while, and not before main waits, if it does in a second."""
+    main, started = ramet.current(), threading.Event()
+
+    def send():
+        started.wait()
+        time.sleep(after)
+        end = time.monotonic() + 1
+        while main.state == "running" and time.monotonic() < end:
+            time.sleep(0.001)
+        os.kill(os.getpid(), signum)
+
+    t = threading.Thread(target=send, daemon=True)
     t.start()
+    started.set()
     return t
 
 
