@@ -21,6 +21,7 @@
 #ifdef RM_PY_COUNTER
 
 #include "internal/pycore_ceval.h"
+#include "internal/pycore_runtime.h"
 
 #define PART (8u << 10)
 #define MOST (64u << 10)
@@ -39,13 +40,14 @@ static void take_counter(rm_g *g, PyThreadState *ts, int left) {
 static int close_pending(void *state);
 
 /* Have close_pending called by the eval loop. From any thread, and from the SIGSEGV handler: if the lock of the
- * pending calls is held just now, perhaps by the code that was interrupted, then not; sysmon will ask. */
+ * pending calls is held just now, or of the list of interpreters (as in a free-threaded build where a collection
+ * begins), perhaps by the code that was interrupted, then not; sysmon will ask. */
 static void ask(core_state *st) {
     PyInterpreterState *interp = st->interp;
     if (rm_xchg(&st->yellow_asked, true)) return;
     bool queued = false;
 #if PY_VERSION_HEX >= 0x030d0000
-    if (!PyMutex_IsLocked(&interp->ceval.pending.mutex))
+    if (!PyMutex_IsLocked(&interp->ceval.pending.mutex) && !PyMutex_IsLocked(&_PyRuntime.interpreters.mutex))
         queued = _PyEval_AddPendingCall(interp, close_pending, st, 0) == _Py_ADD_PENDING_SUCCESS;
 #else
     PyThread_type_lock lock = interp->ceval.pending.lock;

@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import sysconfig
 import weakref
 
 from kit import T, pause, rendezvous, same, together, work
@@ -95,6 +96,9 @@ def callbacks_of_weakrefs(r):
     same((final.alive, list(table), list(values), [ref() for ref in refs]), (False, [], [], [None] * 4))
 
 
+NO_GIL_BUILD = sysconfig.get_config_var("Py_GIL_DISABLED")
+
+
 class Link:
     count = itertools.count(1)
 
@@ -117,6 +121,10 @@ def nested(r):
             top = (Link(top, log), [top] if i % 3 == 0 else {"top": top})
         pause(r)
         del top
+        for _ in range(int(T / 1e-3) if NO_GIL_BUILD else 0):  # there each object has a thread that has to look
+            if len(log) == n:
+                break
+            sleep(1e-3)
         same(len(log), n)
 
     together(r, *[lambda: build(r.randrange(100, 1500)) for _ in range(2)])
