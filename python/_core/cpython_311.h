@@ -46,3 +46,7 @@
 #define RM_PY_CODE(f) ((f)->f_code)
 #define RM_PY_FIRST_LOCAL(f) ((f)->localsplus[0])
 #define RM_PY_TRASH(ts) ((ts)->trash_delete_nesting)
+
+/* What of a frame is a reference. */
+#define RM_PY_FUNC(f) ((PyObject *)(f)->f_func)
+#define RM_PY_SLOT(ref) (ref)

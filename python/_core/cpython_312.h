@@ -36,3 +36,7 @@
 #define RM_PY_CODE(f) ((f)->f_code)
 #define RM_PY_FIRST_LOCAL(f) ((f)->localsplus[0])
 #define RM_PY_TRASH(ts) ((ts)->trash.delete_nesting)
+
+/* What of a frame is a reference. */
+#define RM_PY_FUNC(f) ((f)->f_funcobj)
+#define RM_PY_SLOT(ref) (ref)

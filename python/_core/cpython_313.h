@@ -42,3 +42,7 @@
 #define RM_PY_CODE(f) _PyFrame_GetCode(f)
 #define RM_PY_FIRST_LOCAL(f) ((f)->localsplus[0])
 #define RM_PY_TRASH(ts) ((ts)->delete_later != NULL)
+
+/* What of a frame is a reference. */
+#define RM_PY_FUNC(f) ((f)->f_funcobj)
+#define RM_PY_SLOT(ref) (ref)

@@ -61,3 +61,8 @@
 #define RM_PY_FIRST_LOCAL(f)                                                                                           \
     (PyStackRef_IsNull((f)->localsplus[0]) ? NULL : PyStackRef_AsPyObjectBorrow((f)->localsplus[0]))
 #define RM_PY_TRASH(ts) ((ts)->delete_later != NULL)
+
+/* What of a frame is a reference that it owns: a slot may have only borrowed it. */
+#define RM_PY_FUNC(f) RM_PY_SLOT((f)->f_funcobj)
+#define RM_PY_SLOT(ref)                                                                                                \
+    (PyStackRef_IsNullOrInt(ref) || !PyStackRef_RefcountOnObject(ref) ? NULL : PyStackRef_AsPyObjectBorrow(ref))
