@@ -191,6 +191,14 @@ static rm_noinline int park_stuck(rm_g *g) {
     return g->wake_code = -RM_ESTUCK;
 }
 
+void rm_park_deadlines(rm_p *p, void (*fn)(rm_g *g, void *arg), void *arg) {
+    const rm_heap *h = &p->timers.heap;
+    for (uint32_t i = 0; i < h->n; i++) {
+        rm_timer *t = rm_container_of(h->nodes[h->slots[i].id], rm_timer, node);
+        if (t->fn == park_expired) fn(rm_container_of(t, park_timer, t)->g, arg);
+    }
+}
+
 int rm_park(rm_g *g, rm_reason reason, const void *obj, int64_t deadline, rm_unlockf unlock, void *arg) {
     rm_p *p = g->p;
     g->reason = (uint8_t)reason;

@@ -164,6 +164,9 @@ rm_m *rm_m_attach(rm_rt *rt);
  * takes its sudogs off their queues. */
 int rm_park(rm_g *g, rm_reason reason, const void *obj, int64_t deadline, rm_unlockf unlock, void *arg);
 
+/* Call fn for every goroutine of p that waits with a deadline. Owner of the proc. */
+void rm_park_deadlines(rm_p *p, void (*fn)(rm_g *g, void *arg), void *arg);
+
 /* rm_unlockf of an rm_lock. */
 void rm_lock_dropped(rm_g *g, void *lock);
 

@@ -128,8 +128,9 @@ static int timed(const char *fn, PyObject *const *args, Py_ssize_t nargs, PyObje
 }
 
 /* The second half of a send (v is stolen) or receive (v NULL). One function, called last by both: see chan.h. */
-static rm_noinline PyObject *wait(py_chan *self, rm_g *g, PyObject *v, int64_t deadline) {
+static rm_noinline PyObject *wait(py_chan *self, rm_g *g, PyObject *v, int64_t deadline, PyObject *const *args) {
     uintptr_t word = (uintptr_t)v;
+    g->embed.waits_with = args;
     int e = rm_chan_wait(&self->c, g, &word, v != NULL, deadline);
     if (rm_unlikely(e)) {
         Py_XDECREF(v);
@@ -144,13 +145,13 @@ static rm_noinline PyObject *unsent(py_chan *self, rm_g *g, PyObject *v, int e) 
     return core_raise(self->st, g, e);
 }
 
-rm_inline PyObject *send(py_chan *self, PyObject *v, int64_t deadline) {
+rm_inline PyObject *send(py_chan *self, PyObject *v, int64_t deadline, PyObject *const *args) {
     rm_g *g = core_enter(self->st);
     if (rm_unlikely(!g)) return NULL;
     Py_INCREF(v);
     uintptr_t word = (uintptr_t)v;
     int e = rm_chan_try_send(&self->c, g, &word, sizeof word, deadline);
-    if (e == -EAGAIN) return wait(self, g, v, deadline);
+    if (e == -EAGAIN) return wait(self, g, v, deadline, args);
     if (rm_unlikely(e)) return unsent(self, g, v, e);
     Py_RETURN_NONE;
 }
@@ -158,7 +159,7 @@ rm_inline PyObject *send(py_chan *self, PyObject *v, int64_t deadline) {
 static rm_noinline PyObject *send_timed(py_chan *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     PyObject *v;
     int64_t deadline;
-    return timed("send", args, nargs, kwnames, 1, &v, &deadline) ? NULL : send(self, v, deadline);
+    return timed("send", args, nargs, kwnames, 1, &v, &deadline) ? NULL : send(self, v, deadline, args);
 }
 
 PyDoc_STRVAR(
@@ -167,24 +168,24 @@ PyDoc_STRVAR(
     "May park. Any thread. ChanClosed if the channel is closed or is closed while waiting;\n"
     "TimeoutError after `timeout` seconds; Cancelled, and nothing is sent.");
 static PyObject *chan_send(py_chan *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
-    if (rm_likely(nargs == 1 && !kwnames)) return send(self, args[0], RM_FOREVER);
+    if (rm_likely(nargs == 1 && !kwnames)) return send(self, args[0], RM_FOREVER, args);
     return send_timed(self, args, nargs, kwnames);
 }
 
-rm_inline PyObject *recv(py_chan *self, int64_t deadline) {
+rm_inline PyObject *recv(py_chan *self, int64_t deadline, PyObject *const *args) {
     core_state *st = self->st;
     rm_g *g = core_enter(st);
     if (rm_unlikely(!g)) return NULL;
     uintptr_t word;
     int e = rm_chan_try_recv(&self->c, g, &word, sizeof word, deadline);
     if (rm_likely(e == 0)) return chan_unwrap(st, (PyObject *)word);
-    if (rm_likely(e == -EAGAIN)) return wait(self, g, NULL, deadline);
+    if (rm_likely(e == -EAGAIN)) return wait(self, g, NULL, deadline, args);
     return core_raise(st, g, e);
 }
 
 static rm_noinline PyObject *recv_timed(py_chan *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     int64_t deadline;
-    return timed("recv", args, nargs, kwnames, 0, NULL, &deadline) ? NULL : recv(self, deadline);
+    return timed("recv", args, nargs, kwnames, 0, NULL, &deadline) ? NULL : recv(self, deadline, args);
 }
 
 PyDoc_STRVAR(recv_doc,
@@ -192,7 +193,7 @@ PyDoc_STRVAR(recv_doc,
              "May park. Any thread. ChanClosed once it is closed and drained; TimeoutError; Cancelled, and\n"
              "nothing is received.");
 static PyObject *chan_recv(py_chan *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
-    if (rm_likely(nargs == 0 && !kwnames)) return recv(self, RM_FOREVER);
+    if (rm_likely(nargs == 0 && !kwnames)) return recv(self, RM_FOREVER, args);
     return recv_timed(self, args, nargs, kwnames);
 }
 
@@ -208,11 +209,12 @@ static PyObject *pair(PyObject *v, bool ok) { /* v stolen */
     return t;
 }
 
-static PyObject *recv_ok(py_chan *self, int64_t deadline) {
+static PyObject *recv_ok(py_chan *self, int64_t deadline, PyObject *const *args) {
     core_state *st = self->st;
     rm_g *g = core_enter(st);
     if (!g) return NULL;
     uintptr_t word;
+    g->embed.waits_with = args;
     int e = rm_chan_recv_word(&self->c, g, &word, deadline);
     if (e == 0) return pair(chan_unwrap(st, (PyObject *)word), true);
     if (e == -EPIPE) return pair(Py_NewRef(Py_None), false);
@@ -226,7 +228,7 @@ PyDoc_STRVAR(
 static PyObject *chan_recv_ok(py_chan *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     int64_t deadline;
     if (timed("recv_ok", args, nargs, kwnames, 0, NULL, &deadline)) return NULL;
-    return recv_ok(self, deadline);
+    return recv_ok(self, deadline, args);
 }
 
 PyDoc_STRVAR(try_send_doc, "try_send($self, v, /)\n--\n\nSend v if that can be done at once: whether it was. "
@@ -247,7 +249,7 @@ PyDoc_STRVAR(try_recv_doc, "try_recv($self)\n--\n\n(value, True), or (None, Fals
                            "if there is nothing. Never parks.");
 static PyObject *chan_try_recv(py_chan *self, PyObject *unused) {
     (void)unused;
-    return recv_ok(self, RAMET_POLL);
+    return recv_ok(self, RAMET_POLL, NULL);
 }
 
 PyDoc_STRVAR(close_doc, "close($self)\n--\n\nClose: senders get ChanClosed, receivers drain the buffer first. "
@@ -285,7 +287,7 @@ static PyObject *chan_send_exception(py_chan *self, PyObject *exc) {
     }
     bomb->exc = exc;
     PyObject_GC_Track(bomb);
-    PyObject *r = send(self, (PyObject *)bomb, RM_FOREVER);
+    PyObject *r = send(self, (PyObject *)bomb, RM_FOREVER, NULL);
     Py_DECREF(bomb);
     return r;
 }
@@ -306,6 +308,7 @@ static PyObject *chan_next(py_chan *self) {
     rm_g *g = core_enter(st);
     if (!g) return NULL;
     uintptr_t word;
+    g->embed.waits_with = NULL;
     int e = rm_chan_recv_word(&self->c, g, &word, RM_FOREVER);
     if (rm_likely(e == 0)) return chan_unwrap(st, (PyObject *)word);
     if (e == -EPIPE) return NULL; /* the end of the iteration */

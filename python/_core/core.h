@@ -44,6 +44,9 @@ enum { GO_ALIVE = 0, GO_RETURNED, GO_RAISED, GO_CANCELLED };
 enum {
     PYF_OWNS_HANDLE = 1 << 8, /* the goroutine holds a reference to its handle: it has a name or a done_chan */
     PYF_COLLECTED = 1 << 9,   /* somebody has taken care of how it fails */
+    PYF_LEAKED = 1 << 10,     /* has been cancelled because nobody can wake it, and does not know yet */
+    PYF_LEAK_TOLD = 1 << 11,  /* it has reported that */
+    PYF_ENDS = 1 << 12,       /* what it holds is being dropped */
     PYF_NO_PREEMPT = 1 << 16, /* one no_preempt() block that it is in: the upper half is their number */
 };
 
@@ -63,6 +66,20 @@ typedef struct py_case {
     PyObject *value;  /* what to send */
 } py_case;
 enum { CASE_RECV, CASE_SEND, CASE_DONE, CASE_SET, CASE_READABLE, CASE_WRITABLE, CASE_DEFAULT };
+
+/* A select() under way: arguments and cases go together. */
+typedef struct py_select {
+    core_state *st;
+    rm_g *g;
+    PyObject *const *args;
+    Py_ssize_t n;
+    Py_ssize_t default_at; /* -1: none */
+    int nfds;
+    int nsets; /* cases that hold their event's channel */
+    rm_case *cases;
+    uintptr_t *words; /* what they send, or receive */
+    struct fd_case *fds;
+} py_select;
 
 struct core_state {
     rm_rt *rt;               /* NULL before first use and after shutdown */
@@ -105,6 +122,8 @@ struct core_state {
     unsigned preempt_put_off;     /* and how often */
     PyObject *preempt_handler, *import_locked, *raw_io;
     PyTypeObject *no_preempt_type;
+    int leaks_off;           /* nonzero: those that are found are let alone: all end, or are only looked at */
+    int64_t leaks_next;      /* when to look for leaked ones again, at the earliest */
     /* types */
     PyTypeObject *goroutine_type, *chan_type, *case_type, *selection_type, *bomb_type;
     PyTypeObject *conn_type, *listener_type, *packet_type;
@@ -185,6 +204,9 @@ void scope_clear(core_state *st);
 int timer_init(PyObject *module, core_state *st);
 int sync_init(PyObject *module, core_state *st);
 int debug_init(PyObject *module, core_state *st);
+int leaks_init(PyObject *module, core_state *st);
+/* g has been cancelled because nobody could wake it: say so, once. On g, right after its wait. */
+void leaks_report(core_state *st, rm_g *g);
 int preempt_init(PyObject *module, core_state *st);
 int preempt_traverse(core_state *st, visitproc visit, void *arg);
 void preempt_clear(core_state *st);

@@ -16,6 +16,8 @@ typedef struct rm_embed_g {
     rm_pyplace born;   /* where go() was called */
     PyObject *at_end;  /* to be called then, or NULL */
     PyObject *pending; /* what cancel() was given as its message */
+    const struct py_select *select; /* while it waits in one */
+    PyObject *const *waits_with; /* for a channel or in a select: with what arguments, if it was called with any */
     uint32_t pyflags;  /* PYF_* */
     uint32_t yellow;   /* bytes of the guard that are open */
 } rm_embed_g;

@@ -233,6 +233,7 @@ static void go_entry(void *arg) {
                                      (size_t)g->embed.nargs | PY_VECTORCALL_ARGUMENTS_OFFSET, g->embed.kwnames);
     }
     rm_assert(!result == !!PyErr_Occurred());
+    g->embed.pyflags |= PYF_ENDS;
     int status = finish(st, g, result);
     if (rm_unlikely(g->scope != NULL)) scope_unwind(g);
     if (rm_unlikely(g->embed.at_end != NULL)) call_at_end(g);

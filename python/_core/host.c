@@ -488,6 +488,7 @@ PyObject *host_shutdown(core_state *st) {
     if (st->sub && !sub_take(st)) Py_RETURN_NONE;
     rm_rt *rt = st->rt;
     if (!rt || st->closed || st->stopping) Py_RETURN_NONE;
+    st->leaks_off++;
     if (repl_state == st) {
         if (PyOS_InputHook == input_hook) PyOS_InputHook = old_input_hook;
         repl_state = NULL;

@@ -72,6 +72,10 @@ PyObject *core_raise(core_state *st, rm_g *g, int code) {
         bool direct = g->p && g->flags & RM_GF_DIRECT; /* cancel(): no scope may take it for its own */
         PyObject *msg = direct ? g->embed.pending : NULL;
         if (msg) g->embed.pending = NULL;
+        if (g->p && g->embed.pyflags & PYF_LEAKED) {
+            leaks_report(st, g);
+            if (!msg) msg = PyUnicode_FromString("nobody can wake it any more");
+        }
         PyObject *exc = msg ? PyObject_CallOneArg(st->Cancelled, msg) : PyObject_CallNoArgs(st->Cancelled);
         Py_XDECREF(msg);
         if (exc && direct && PyObject_SetAttr(exc, st->str_direct, Py_True)) Py_CLEAR(exc);
@@ -464,7 +468,7 @@ static int core_exec(PyObject *module) {
     if (chan_init(module, st) || goroutine_init(module, st) || select_init(module, st)) return -1;
     if (blocking_init(module, st) || net_init(module, st)) return -1;
     if (scope_init(module, st) || timer_init(module, st) || sync_init(module, st)) return -1;
-    if (debug_init(module, st) || preempt_init(module, st)) return -1;
+    if (debug_init(module, st) || leaks_init(module, st) || preempt_init(module, st)) return -1;
     return 0;
 }
 

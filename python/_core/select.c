@@ -233,20 +233,8 @@ static void fd_ready(rm_watch *w, int events) {
     rm_chan_send_word(&f->c, f->rt->p.g0, (uintptr_t)events, RAMET_POLL);
 }
 
-typedef struct selecting {
-    core_state *st;
-    rm_g *g;
-    Py_ssize_t n;
-    Py_ssize_t default_at; /* -1: none */
-    int nfds;
-    int nsets; /* cases that hold their event's channel */
-    rm_case *cases;
-    uintptr_t *words;
-    fd_case *fds;
-} selecting;
-
 /* Turn argument i into a case. -1 with an exception. */
-static int add_case(selecting *s, Py_ssize_t i, PyObject *arg) {
+static int add_case(py_select *s, Py_ssize_t i, PyObject *arg) {
     core_state *st = s->st;
     rm_case *k = &s->cases[i];
     *k = (rm_case){NULL, &s->words[i], RAMET_RECV, false};
@@ -298,12 +286,12 @@ static int add_case(selecting *s, Py_ssize_t i, PyObject *arg) {
     return -1;
 }
 
-static void stop_watches(selecting *s, int n) {
+static void stop_watches(py_select *s, int n) {
     for (int i = 0; i < n; i++)
         if (s->fds[i].w.armed) rm_watch_stop(s->st->rt, &s->fds[i].w);
 }
 
-static int start_watches(selecting *s, PyObject *const *args) {
+static int start_watches(py_select *s, PyObject *const *args) {
     rm_rt *rt = s->st->rt;
     if (!s->g->p) {
         PyErr_SetString(PyExc_RuntimeError, "select: readable() and writable() cases need a goroutine or the main "
@@ -343,7 +331,7 @@ static int start_watches(selecting *s, PyObject *const *args) {
     return 0;
 }
 
-static PyObject *finish(selecting *s, PyObject *const *args, int i) {
+static PyObject *finish(py_select *s, PyObject *const *args, int i) {
     core_state *st = s->st;
     PyObject *arg = args[i];
     rm_case *k = &s->cases[i];
@@ -358,7 +346,7 @@ static PyObject *finish(selecting *s, PyObject *const *args, int i) {
     return v ? selection_new(st, arg, i, v, true) : NULL;
 }
 
-static rm_noinline void drop_sets(selecting *s, PyObject *const *args) {
+static rm_noinline void drop_sets(py_select *s, PyObject *const *args) {
     for (Py_ssize_t i = 0; s->nsets; i++) {
         if (Py_TYPE(args[i]) != s->st->case_type || ((py_case *)args[i])->kind != CASE_SET) continue;
         Py_DECREF(rm_container_of(s->cases[i].chan, py_chan, c));
@@ -366,13 +354,15 @@ static rm_noinline void drop_sets(selecting *s, PyObject *const *args) {
     }
 }
 
-static PyObject *run_select(selecting *s, PyObject *const *args, int64_t deadline) {
+static PyObject *run_select(py_select *s, PyObject *const *args, int64_t deadline) {
     for (Py_ssize_t i = 0; i < s->n; i++)
         if (add_case(s, i, args[i])) return NULL;
     if (rm_unlikely(s->nfds) && start_watches(s, args)) return NULL;
     if (s->default_at >= 0) deadline = RAMET_POLL;
     for (Py_ssize_t i = 0; i < s->n; i++) /* what is sent is the receiver's from the moment it is taken */
         if (s->cases[i].dir == RAMET_SEND) Py_INCREF((PyObject *)s->words[i]);
+    s->g->embed.select = s;
+    s->g->embed.waits_with = s->args;
     int got = rm_select(s->g, s->cases, (int)s->n, deadline);
     for (Py_ssize_t i = 0; i < s->n; i++)
         if (s->cases[i].dir == RAMET_SEND && i != got) Py_DECREF((PyObject *)s->words[i]);
@@ -383,7 +373,7 @@ static PyObject *run_select(selecting *s, PyObject *const *args, int64_t deadlin
     return core_raise(s->st, s->g, got);
 }
 
-static rm_noinline PyObject *select_many(selecting *s, PyObject *const *args, int64_t deadline) {
+static rm_noinline PyObject *select_many(py_select *s, PyObject *const *args, int64_t deadline) {
     char *mem = PyMem_Malloc((size_t)s->n * (sizeof *s->cases + sizeof *s->words));
     if (!mem) return PyErr_NoMemory();
     s->cases = (rm_case *)mem;
@@ -413,7 +403,7 @@ static PyObject *core_select(PyObject *module, PyObject *const *args, Py_ssize_t
         if (core_deadline(args[nargs], "timeout", &deadline)) return NULL;
     }
     if (nargs > RAMET_SELECT_MAX) return PyErr_Format(PyExc_ValueError, "select: at most %d cases", RAMET_SELECT_MAX);
-    selecting s = {.st = st, .n = nargs, .default_at = -1};
+    py_select s = {.st = st, .args = args, .n = nargs, .default_at = -1};
     s.g = core_enter(st);
     if (!s.g) return NULL;
     PyObject *r;

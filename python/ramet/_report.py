@@ -83,6 +83,13 @@ def _deadlock_text(main: tuple[_core.Goroutine, _Info, _Frames]) -> str:
     return "all goroutines wait for what nothing can bring\n\n" + describe_all(main)
 
 
+def _report_leak(waiting: tuple[_core.Goroutine, _Info, _Frames]) -> None:
+    import warnings
+
+    text = "nobody can wake this goroutine any more, and it is cancelled: " + describe(*waiting)
+    warnings.warn(text.rstrip("\n"), ResourceWarning, stacklevel=2)
+
+
 def _report_doubt() -> None:
     notifying = sys.modules.get("ramet.os.signal")
     if notifying is not None and notifying._channels:  # to wait for a signal is what this program does
@@ -135,8 +142,17 @@ def _report_hog(id: int, name: str | None, seconds: float, oncpu: bool, frames: 
 _registered: list[tuple[str, str, str]] = []  # for debug.hooks(): what cannot be asked for
 
 
+def _at_exit() -> None:
+    import gc
+
+    if _core._leaks_after in gc.callbacks:  # what is there keeps the memory of an interpreter that is gone
+        gc.callbacks.remove(_core._leaks_after)
+    _core._shutdown()
+
+
 def _first_use() -> None:
     import atexit
+    import gc
     import os
 
     if _registered:  # once more, in a forked child: these are inherited
@@ -146,8 +162,9 @@ def _first_use() -> None:
 
         _imports.install()
         atexit.register(_imports.uninstall)  # after the goroutines, which _shutdown ends
-    atexit.register(_core._shutdown)
+    atexit.register(_at_exit)
     _registered.append(("exit handler", "ends the goroutines and the threads", "atexit"))
+    gc.callbacks.append(_core._leaks_after)
     if _core._subinterpreter:  # it cannot fork, and what it has registered would keep its memory when it is gone
         return
     os.register_at_fork(
@@ -158,5 +175,5 @@ def _first_use() -> None:
 
 def install(core: ModuleType) -> None:
     """Give the extension the functions it calls by name."""
-    for fn in (_deadlock_text, _report_doubt, _report_left, _report_blocked, _report_hog, _first_use):
+    for fn in (_deadlock_text, _report_leak, _report_doubt, _report_left, _report_blocked, _report_hog, _first_use):
         setattr(core, fn.__name__, fn)

@@ -1,4 +1,4 @@
-"""To find out what a program is doing: what ramet has installed, and who keeps the proc.
+"""To find out what a program is doing: what ramet has installed, who keeps the proc, who waits for ever.
 
     debug.blocked_threshold(0.1)
     for hook in debug.hooks():
@@ -7,13 +7,15 @@
 What every goroutine is doing is told by ramet.dump().
 """
 
+import gc as _gc
 import linecache as _linecache  # noqa: F401  the report of a hog uses it, on a thread where nothing should be imported
 import math as _math
 import sys as _sys
+from typing import Any as _Any
 
 from . import _core, _report
 
-__all__ = ["Hook", "blocked_threshold", "hooks"]
+__all__ = ["Hook", "blocked_threshold", "hooks", "leaks"]
 
 
 class Hook:
@@ -38,6 +40,8 @@ def hooks() -> list[Hook]:
     exit, cannot be asked for: they are listed once they have been registered. Never parks. Any thread.
     """
     found = _core._hooks() + _report._registered
+    if _core._leaks_after in _gc.callbacks:
+        found.append(("leak finder", "looks for leaked goroutines after a full collection", "gc.callbacks"))
     for name in ("ramet._imports", "ramet.os.signal"):
         module = _sys.modules.get(name)
         if module is not None:
@@ -65,3 +69,17 @@ def blocked_threshold(seconds: float | None) -> float | None:
     before, _threshold = _threshold, seconds or None
     _core._blocked_threshold(seconds or 0)
     return before
+
+
+def leaks() -> list[_core.Goroutine[_Any]]:
+    """The leaked goroutines: those that wait for what nobody can bring any more, because channel, object of ramet.sync
+    or goroutine, whatever it is, is referred to by leaked goroutines only, and so are their own handles.
+
+    Only looks, after a full garbage collection: nothing is cancelled, and the handles in the list are handles, so that
+    these goroutines are not leaked as long as you have them. Without this function every full collection (gc.collect()
+    or one that comes of itself) is followed by a look, and those that it finds are cancelled: each reports itself
+    in a ResourceWarning, once. One that is found is leaked, but not every leaked one is found: none that waits with
+    a timeout, in a scope or for a descriptor, and none whose objects C code holds. Main never is. Parks only if a
+    finalizer does. Any thread.
+    """
+    return _core._leaks()
