@@ -56,5 +56,10 @@
 
 /* What of a frame is a reference that it owns: a slot may have only borrowed it. */
 #define RM_PY_FUNC(f) RM_PY_SLOT((f)->f_funcobj)
+#ifdef Py_GIL_DISABLED
+#define RM_PY_BORROWED(ref) PyStackRef_IsDeferred(ref)
+#else
+#define RM_PY_BORROWED(ref) (!PyStackRef_RefcountOnObject(ref))
+#endif
 #define RM_PY_SLOT(ref)                                                                                                \
-    (PyStackRef_IsNullOrInt(ref) || !PyStackRef_RefcountOnObject(ref) ? NULL : PyStackRef_AsPyObjectBorrow(ref))
+    (PyStackRef_IsNullOrInt(ref) || RM_PY_BORROWED(ref) ? NULL : PyStackRef_AsPyObjectBorrow(ref))

@@ -107,7 +107,8 @@ def end_after(seconds, end):
 def fail(): raise LookupError("unhandled")
 end = {"exit": lambda: sys.exit(3), "_exit": lambda: os._exit(4), "fail": fail, "term": lambda: os.kill(os.getpid(), signal.SIGTERM),
        "handler": lambda: os.kill(os.getpid(), signal.SIGUSR1), "int": lambda: os.kill(os.getpid(), signal.SIGINT), "outside": lambda: sleep(100)}[how]
-signal.signal(signal.SIGUSR1, lambda *a: sys.exit(5))
+signal.signal(signal.SIGUSR1, lambda *a: ramet.go(sys.exit, 5) if how == "outside" else sys.exit(5))
+# from outside: it may come while asyncio runs, which may lose what is raised there
 print("ready", flush=True)
 if where == "main": end_after(delay, end)
 else: go(end_after, delay, end)
