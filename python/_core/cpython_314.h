@@ -61,5 +61,4 @@
 #else
 #define RM_PY_BORROWED(ref) (!PyStackRef_RefcountOnObject(ref))
 #endif
-#define RM_PY_SLOT(ref)                                                                                                \
-    (PyStackRef_IsNullOrInt(ref) || RM_PY_BORROWED(ref) ? NULL : PyStackRef_AsPyObjectBorrow(ref))
+#define RM_PY_SLOT(ref) (PyStackRef_IsNullOrInt(ref) || RM_PY_BORROWED(ref) ? NULL : PyStackRef_AsPyObjectBorrow(ref))
