@@ -330,9 +330,9 @@ def main() -> int:
         at = argv.index("--")
         argv, extra = argv[:at], argv[at + 1 :]
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    jobs = min(2 * len(os.sched_getaffinity(0)), 6)  # the tests wait more than they compute
+    jobs = min(3 * len(os.sched_getaffinity(0)), 6)  # the tests wait more than they compute
     ap.add_argument(
-        "--jobs", type=int, default=jobs, help="interpreters tested at the same time (two a CPU, at most 6)"
+        "--jobs", type=int, default=jobs, help="interpreters tested at the same time (three a CPU, at most 6)"
     )
     ap.add_argument("suites", nargs="+", metavar="SUITE")
     args = ap.parse_args(argv)
