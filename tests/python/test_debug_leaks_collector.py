@@ -255,10 +255,10 @@ kept.close()
     run_py(code, env={"PYTHONMALLOC": "debug", "PYTHONWARNINGS": "ignore"})
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="CPython 3.11 has no interpreters with a GIL of their own")
-def test_in_another_interpreter():
-    inside = """
-import gc, ramet, ramet.debug, warnings
+# what programs start with that have one goroutine leaked and one kept
+BODY = """
+import gc, os, ramet, ramet.debug, threading, time, warnings
+warnings.simplefilter("ignore")
 told = []
 def body(c):
     try:
@@ -266,7 +266,14 @@ def body(c):
     finally:
         told.append(1)
 kept = ramet.Chan()
-warnings.simplefilter("ignore")
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="CPython 3.11 has no interpreters with a GIL of their own")
+def test_in_another_interpreter():
+    inside = (
+        BODY
+        + """
 def main():
     ramet.go(body, ramet.Chan())
     g = ramet.go(body, kept)
@@ -278,6 +285,7 @@ def main():
     kept.close()
 ramet.run(main)
 """
+    )
     code = f"""
 import gc, ramet, ramet.debug
 from interpreters import Interpreter
@@ -311,16 +319,9 @@ ramet.gosched()
 
 
 def test_in_a_forked_child():
-    code = """
-import gc, os, ramet, warnings
-warnings.simplefilter("ignore")
-told = []
-def body(c):
-    try:
-        c.recv()
-    finally:
-        told.append(1)
-kept = ramet.Chan()
+    code = (
+        BODY
+        + """
 ramet.go(body, ramet.Chan())
 ramet.go(body, kept)
 ramet.gosched()
@@ -342,19 +343,14 @@ ramet.gosched()
 assert told == [1]
 kept.close()
 """
-    run_py(code.replace("import gc, os, ramet,", "import gc, os, ramet, ramet.debug,"))
+    )
+    run_py(code)
 
 
 def test_hosted_on_a_thread_of_its_own():
-    code = """
-import gc, ramet, ramet.debug, threading, time
-told = []
-def body(c):
-    try:
-        c.recv()
-    finally:
-        told.append(1)
-kept = ramet.Chan()
+    code = (
+        BODY
+        + """
 def first():
     ramet.go(body, ramet.Chan())
     ramet.go(body, kept)
@@ -373,4 +369,5 @@ while not told:
 assert len(told) == 1 and ramet.debug.leaks() == []
 kept.close()
 """
+    )
     run_py(code)
