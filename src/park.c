@@ -187,6 +187,7 @@ static rm_noinline int park_until(rm_p *p, rm_g *g, int64_t deadline, rm_unlockf
 }
 
 static rm_noinline int park_stuck(rm_g *g) {
+    rm_assert(!rm_locked()); /* there would be locks to drop */
     if (!rm_claim(g)) return park_switch(g->p, g, NULL, NULL); /* readied already: it has to */
     return g->wake_code = -RM_ESTUCK;
 }
