@@ -188,10 +188,11 @@ static int64_t on_deadlock(rm_rt *rt) {
 
 static bool anyone_waits(rm_rt *rt) { return rm_rt_count(rt) > 1; }
 
-/* On sysmon's thread: main has been away from ramet for a while, and not burning CPU; or, with preemption, another
+/* On sysmon's thread: main has been away from ramet for a second, and not burning CPU; or, with preemption, another
  * goroutine, perhaps in a lock that a preempted one holds. Say so once. */
+#define OUTSIDE_NS RAMET_SECOND
 static void main_outside(core_state *st, rm_rt *rt, int64_t ns, bool oncpu) {
-    if (oncpu || ns < RAMET_SECOND || st->blocked_reported || st->hosted || !anyone_waits(rt)) return;
+    if (oncpu || ns < OUTSIDE_NS || st->blocked_reported || st->hosted || !anyone_waits(rt)) return;
     rm_g *g = rm_load(&rt->p.cur);
     if (g != rt->main_g && (!rm_load(&rt->slice) || g->flags & RM_GF_SYSTEM)) return;
     PyGILState_STATE gil = PyGILState_Ensure();
@@ -213,7 +214,8 @@ static void main_outside(core_state *st, rm_rt *rt, int64_t ns, bool oncpu) {
 static int64_t on_hog(rm_rt *rt, uint64_t switches, int64_t ns, bool oncpu) {
     core_state *st = rt->embedder;
     main_outside(st, rt, ns, oncpu);
-    return debug_hog(st, rt, switches, ns, oncpu);
+    int64_t next = debug_hog(st, rt, switches, ns, oncpu);
+    return ns < OUTSIDE_NS && (next <= ns || next > OUTSIDE_NS) ? OUTSIDE_NS : next;
 }
 
 static void on_tick(rm_rt *rt) { rm_yellow_watch(rt); }
