@@ -81,19 +81,29 @@ static void goroutine_finalize(py_goroutine *self) {
     core_put_exception(saved);
 }
 
-static void goroutine_dealloc(py_goroutine *self) {
+static void goroutine_free(py_goroutine *self) {
     PyTypeObject *type = Py_TYPE(self);
-    if (rm_unlikely(self->status == GO_RAISED && !self->collected) &&
-        PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0)
-        return;
-    PyObject_GC_UnTrack(self);
-    if (self->g) self->g->embed.handle = NULL;
     if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
     goroutine_clear(self);
     Py_XDECREF(self->name);
     Py_XDECREF(self->born.code);
     type->tp_free(self);
     Py_DECREF(type);
+}
+
+static void goroutine_dealloc(py_goroutine *self) {
+    if (rm_unlikely(self->status == GO_RAISED && !self->collected) &&
+        PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0)
+        return;
+    PyObject_GC_UnTrack(self);
+    if (self->g) self->g->embed.handle = NULL;
+    if (rm_likely(!core_nests(self->outcome))) {
+        goroutine_free(self);
+        return;
+    }
+    Py_TRASHCAN_BEGIN(self, goroutine_dealloc); /* goroutines that returned goroutines that returned goroutines */
+    goroutine_free(self);
+    Py_TRASHCAN_END;
 }
 
 static PyObject *get_name(py_goroutine *self, void *u) {

@@ -30,12 +30,22 @@ static int case_clear(py_case *self) {
     return 0;
 }
 
-static void case_dealloc(py_case *self) {
+static void case_free(py_case *self) {
     PyTypeObject *type = Py_TYPE(self);
-    PyObject_GC_UnTrack(self);
     case_clear(self);
     type->tp_free(self);
     Py_DECREF(type);
+}
+
+static void case_dealloc(py_case *self) {
+    PyObject_GC_UnTrack(self);
+    if (rm_likely(!core_nests(self->value))) {
+        case_free(self);
+        return;
+    }
+    Py_TRASHCAN_BEGIN(self, case_dealloc); /* cases that send cases that send cases */
+    case_free(self);
+    Py_TRASHCAN_END;
 }
 
 static bool same_case(const py_case *a, const py_case *b) {
@@ -113,15 +123,25 @@ static int selection_clear(py_selection *self) {
 }
 
 /* One is made for every select(), so a few dead ones are kept. */
-static void selection_dealloc(py_selection *self) {
+static void selection_free(py_selection *self) {
     PyTypeObject *type = Py_TYPE(self);
     core_state *st = self->st;
-    PyObject_GC_UnTrack(self);
     selection_clear(self);
     if (rm_likely(st->nfree_selections < 8 && type == st->selection_type)) /* not any more once the module is cleared */
         st->free_selections[st->nfree_selections++] = (PyObject *)self;
     else type->tp_free(self);
     Py_DECREF(type);
+}
+
+static void selection_dealloc(py_selection *self) {
+    PyObject_GC_UnTrack(self);
+    if (rm_likely(!core_nests(self->value))) {
+        selection_free(self);
+        return;
+    }
+    Py_TRASHCAN_BEGIN(self, selection_dealloc); /* what was received may be a Selection */
+    selection_free(self);
+    Py_TRASHCAN_END;
 }
 
 void select_clear(core_state *st) {

@@ -535,29 +535,46 @@ def test_big_int_to_str():
     assert go(f).join(T) == 120_412
 
 
-CONTAINERS = {
-    "Chan": "ramet.Chan(1)",
-    "Queue": "sync.Queue()",
-    "LifoQueue": "sync.LifoQueue()",
-    "PriorityQueue": "sync.PriorityQueue()",
-    "SimpleQueue": "sync.SimpleQueue()",
-    "subclass": "Mine()",
+NESTED = {
+    "Chan": "filled(ramet.Chan(1), inner)",
+    "Queue": "filled(sync.Queue(), inner)",
+    "LifoQueue": "filled(sync.LifoQueue(), inner)",
+    "PriorityQueue": "filled(sync.PriorityQueue(), inner)",
+    "SimpleQueue": "filled(sync.SimpleQueue(), inner)",
+    "subclass": "filled(Mine(), inner)",
+    "Goroutine": "ended(ramet.go(lambda: inner))",
+    "Case": "ramet.Chan().if_send(inner)",
+    "Case of a Goroutine": "ended(ramet.go(lambda: inner)).if_done()",
+    "Selection": "ramet.select(filled(ramet.Chan(1), inner))",
+    "Selection of a Case": "ramet.select(ramet.Chan(1).if_send(inner))",
+    "Cond": "sync.Cond(inner or sync.Mutex())",
+    "Timer": "stopped(ramet.time.after_func(3600, print, inner))",
+    "Timer of a method": "stopped(ramet.time.after_func(3600, inner.stop if inner else print))",
 }
 
 
-@pytest.mark.parametrize("make", CONTAINERS.values(), ids=CONTAINERS)
-def test_containers_in_containers_go(make):
+@pytest.mark.parametrize("make", NESTED.values(), ids=NESTED)
+def test_objects_in_objects_in_objects_go(make):
     ended = run_py(
         f"""
 import ramet
 from ramet import sync
 class Mine(sync.Queue): pass
+def filled(container, inner):
+    (container.send if hasattr(container, "send") else container.put)(inner)
+    return container
+def ended(g):
+    g.join()
+    return g
+def stopped(t):
+    t.stop()
+    return t
+def nest(inner):
+    return {make}
 def f():
     inner = None
     for _ in range(100_000):
-        outer = {make}
-        (outer.send if hasattr(outer, "send") else outer.put)(inner)
-        inner = outer
+        inner = nest(inner)
 f()
 ramet.go(f).join()
 print("gone")
