@@ -6,14 +6,27 @@ static void recompute(rm_g *g) {
     else g->cancel &= (uint8_t)~RM_CANCEL_SCOPE;
 }
 
-/* s and all below it come into force; depth of the recursion is the depth of the tree. */
-static void enforce(rm_scope *s) {
-    if (s->in_force) return;
+/* s comes into force. Whether that is news. */
+static bool put_in_force(rm_scope *s) {
+    if (s->in_force) return false;
     s->in_force = true;
     if (s->g && s->g->scope == s) recompute(s->g);
-    rm_list_foreach(it, &s->children) {
-        rm_scope *child = rm_container_of(it, rm_scope, sibling);
-        if (!child->shield) enforce(child);
+    return true;
+}
+
+/* top and all below it come into force, but what is shielded; a loop, as a tree may be deeper than any stack. */
+static void enforce(rm_scope *top) {
+    rm_scope *s = top;
+    bool news = put_in_force(s);
+    for (;;) {
+        if (news && !rm_list_empty(&s->children)) {
+            s = rm_list_first(&s->children, rm_scope, sibling);
+        } else {
+            while (s != top && s->sibling.next == &s->parent->children) s = s->parent;
+            if (s == top) return;
+            s = rm_list_first(&s->sibling, rm_scope, sibling); /* the next one */
+        }
+        news = !s->shield && put_in_force(s);
     }
 }
 

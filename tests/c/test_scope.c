@@ -1,5 +1,6 @@
 /* test_scope.c: scopes: deadlines, nesting, shields, and how they meet ramet_cancel. */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "check.h"
 
@@ -117,6 +118,23 @@ static void deep(void) {
     }
     CHECK_EQ(ramet_yield(), 0);
     CHECK_EQ(pending_timers(), 0);
+}
+
+/* A tree is no deeper a recursion for being deep; a shield in the middle keeps what is inside it. */
+static void deeper_than_a_stack(void) {
+    enum { N = 200000, SHIELD = N / 2 };
+    ramet_scope *s = malloc(N * sizeof *s);
+    for (int i = 0; i < N; i++)
+        CHECK_EQ(i == SHIELD ? ramet_scope_enter_shield(&s[i]) : ramet_scope_enter(&s[i], RAMET_FOREVER), 0);
+    CHECK_EQ(ramet_scope_cancel(&s[0]), 0);
+    CHECK_EQ(ramet_yield(), 0);
+    CHECK_EQ(ramet_scope_cancel(&s[SHIELD + 1]), 0);
+    for (int i = N - 1; i >= 0; i--) {
+        CHECK_EQ(ramet_yield(), i == SHIELD ? 0 : -ECANCELED);
+        CHECK_EQ(ramet_scope_leave(&s[i]), i == 0 || i == SHIELD + 1);
+    }
+    CHECK_EQ(ramet_yield(), 0);
+    free(s);
 }
 
 static void outer_deadline_reaches_in(void) {
@@ -259,6 +277,7 @@ static const check_test tests[] = {
     IN_RUNTIME(every_wait),
     IN_RUNTIME(nesting),
     IN_RUNTIME(deep),
+    IN_RUNTIME(deeper_than_a_stack),
     IN_RUNTIME(outer_deadline_reaches_in),
     IN_RUNTIME(shield_from_scopes),
     IN_RUNTIME(shield_from_cancel),

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 import ramet
@@ -88,6 +89,21 @@ def test_the_outer_one_wins():
                 log.append("inner")
         pytest.fail("not reached")
     assert outer.cancelled and not inner.cancelled and log == ["inner"]
+
+
+def test_a_hundred_thousand_in_one_another():
+    def work():
+        with ExitStack() as stack:
+            outermost = stack.enter_context(cancel_scope())
+            for _ in range(100_000):
+                stack.enter_context(cancel_scope())
+            outermost.cancel()
+            with pytest.raises(Cancelled):
+                sleep(0)
+        sleep(0)
+        return outermost.cancel_called
+
+    assert work() and go(work).join(T)
 
 
 def test_the_inner_one_only():
