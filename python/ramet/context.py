@@ -124,13 +124,13 @@ class _Core:
         self.cause: BaseException | None = None
         self.deadline = deadline
         self._lock = _threading.Lock()  # held for a few instructions, never across anything that waits
-        self._calls: list[_Callable[[], _Any]] = []
+        self._calls: list[_Core | _Callable[[], _Any]] = []  # what is cancelled or called with it
         self._timer: _Any = None
         self._parent = parent
         if parent is not None:
             if parent.deadline is not None and (deadline is None or parent.deadline < deadline):
                 self.deadline = parent.deadline
-            parent.add(self._from_parent)
+            parent.add(self)
         if self.err is None and deadline is not None and self.deadline == deadline:
             left = deadline - _monotonic()
             if left <= 0:
@@ -138,23 +138,21 @@ class _Core:
             else:
                 self._timer = _core.after_func(left, self._late)
 
-    def _from_parent(self) -> None:
-        parent = self._parent
-        assert parent is not None and parent.err is not None
-        self.cancel(parent.err, parent.cause)
-
     def _late(self) -> None:
         self.cancel(DeadlineExceeded("context deadline exceeded"), None)
 
-    def add(self, call: _Callable[[], _Any]) -> None:
-        """Call it when cancelled; at once if that has been."""
+    def add(self, call: "_Core | _Callable[[], _Any]") -> None:
+        """Cancel or call it when cancelled; at once if that has been."""
         with self._lock:
             if self.err is None:
                 self._calls.append(call)
                 return
-        call()
+        if isinstance(call, _Core):
+            call.cancel(self.err, self.cause)
+        else:
+            call()
 
-    def remove(self, call: _Callable[[], _Any]) -> bool:
+    def remove(self, call: "_Core | _Callable[[], _Any]") -> bool:
         with self._lock:
             if call not in self._calls:
                 return False
@@ -162,19 +160,29 @@ class _Core:
             return True
 
     def cancel(self, err: Exception, cause: BaseException | None) -> None:
+        calls = self._end(err, cause)
+        while calls:  # depth first, and no recursion: contexts may be nested deeper than calls
+            call = calls.pop()
+            if isinstance(call, _Core):
+                calls += call._end(err, cause)
+            else:
+                call()
+
+    def _end(self, err: Exception, cause: BaseException | None) -> "list[_Core | _Callable[[], _Any]]":
+        """Be cancelled, if it is not: what goes with it, the first at the end."""
         with self._lock:
             if self.err is not None:
-                return
+                return []
             self.err = err
             self.cause = cause if cause is not None else err
             calls, self._calls = self._calls, []
         if self._parent is not None:
-            self._parent.remove(self._from_parent)
+            self._parent.remove(self)
         if self._timer is not None:
             self._timer.stop()
         self.chan.close()
-        for call in calls:
-            call()
+        calls.reverse()
+        return calls
 
 
 def _check(parent: _Any, what: str) -> Context:

@@ -35,6 +35,34 @@ def test_cancel_closes_done_downwards_only():
     assert isinstance(d.err(), Canceled) and d.done.closed
 
 
+def test_ten_thousand_in_one_another():
+    def work():
+        top, cancel = context.with_cancel_cause(bg)
+        nested, inner = [top], Chan(1)
+        for _ in range(10_000):
+            nested.append(context.with_cancel(nested[-1])[0])
+        context.after_func(nested[-1], lambda: inner.send("called"))
+        why = ValueError("why")
+        cancel(why)
+        assert all(ctx.err() is top.err() and context.cause(ctx) is why and ctx.done.closed for ctx in nested)
+        return inner.recv(T)
+
+    assert work() == go(work).join(T) == "called"
+
+
+def test_what_goes_with_a_context_goes_in_the_order_it_came():
+    ctx, cancel = context.with_cancel(bg)
+    order = Chan(8)
+    context.after_func(ctx, lambda: order.send(1))
+    for base in (2, 4):
+        child = context.with_cancel(ctx)[0]
+        context.after_func(child, lambda n=base: order.send(n))
+        context.after_func(child, lambda n=base + 1: order.send(n))
+    context.after_func(ctx, lambda: order.send(6))
+    cancel()
+    assert [order.recv(T) for _ in range(6)] == [1, 2, 3, 4, 5, 6]
+
+
 def test_timeout_and_deadline():
     ctx, cancel = context.with_timeout(bg, 0.01)
     assert abs(ctx.deadline() - monotonic()) < 1
