@@ -36,16 +36,19 @@ def enter(what: str) -> bool:
 class PipeEnd(_io.RawIOBase):
     """One end of a pipe over a FileIO, which it owns."""
 
+    _fd = -1  # nothing is there to be closed
+
     def __init__(self, file: _io.FileIO, writing: bool) -> None:
+        fd = file.fileno()
         self._file = file
-        self._fd = file.fileno()
         self._closing: _core.Chan[None] = _core.Chan()
         self._poller = _select.poll()
-        self._poller.register(self._fd, _select.POLLOUT if writing else _select.POLLIN)
-        self._case = _core.writable(self._fd) if writing else _core.readable(self._fd)
+        self._poller.register(fd, _select.POLLOUT if writing else _select.POLLIN)
+        self._case = _core.writable(fd) if writing else _core.readable(fd)
         self._writing = writing
         self.used = False  # something has been read or written
         self.at_end = False  # pretend that nothing more will come: for who takes what is buffered above
+        self._fd = fd
 
     @property
     def name(self) -> _Any:
@@ -137,8 +140,9 @@ class PipeEnd(_io.RawIOBase):
         try:
             super().close()
         finally:
-            try:
-                self._closing.close()
-            except RuntimeError:  # at exit, when the runtime has ended, and everybody who could wait with it
-                pass
-            self._file.close()
+            if self._fd >= 0:
+                try:
+                    self._closing.close()
+                except RuntimeError:  # at exit, when the runtime has ended, and everybody who could wait with it
+                    pass
+                self._file.close()

@@ -28,6 +28,9 @@ class Group:
     raised as an ExceptionGroup. `limit` bounds how many run at once: go() then waits.
     """
 
+    name: str | None = None
+    _state = "has not been entered"
+
     def __init__(self, limit: int | None = None, *, name: str | None = None) -> None:
         if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool)):
             raise TypeError(f"Group: limit must be an int or None, not {type(limit).__name__}")
@@ -38,7 +41,6 @@ class Group:
         self._scope = _core.cancel_scope()
         self._members = WaitGroup()
         self._failures: list[BaseException] = []
-        self._state = "has not been entered"
 
     def __repr__(self) -> str:
         return f"<ramet.Group {self.name or hex(id(self))}: {self._state or 'open'}>"

@@ -46,10 +46,12 @@ _Cancel = _Callable[..., None]
 class Context:
     """A context: made by background() and the with_ functions."""
 
+    _core: "_Core | None" = None
+
     def __init__(self, parent: "Context | None", *, shares: bool = False) -> None:
-        # a context that only adds a value has its parent's cancellation
         self._parent = parent
-        self._core: _Core | None = parent._core if parent is not None and shares else None
+        if parent is not None and shares:  # a context that only adds a value has its parent's cancellation
+            self._core = parent._core
         self._key: _Any = _NOTHING
         self._value: _Any = None
         self._blocks: list[tuple[_Any, _Any]] = []
@@ -85,10 +87,10 @@ class Context:
         """Begin a block in which waits are cancelled with this context. Goroutines and the main thread."""
         scope = _core.cancel_scope()
         core = self._core
+        self._blocks.append((scope, _core.current()))
         scope.__enter__()
         if core is not None:
             core.add(scope.cancel)
-        self._blocks.append((scope, _core.current()))
         return self
 
     def __exit__(

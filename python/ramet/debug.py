@@ -27,9 +27,7 @@ class Hook:
     def __repr__(self) -> str:
         return f"<Hook {self.name!r}: {self.what}: {self.where}>"
 
-    name: str
-    what: str
-    where: str
+    name = what = where = ""
 
 
 def hooks() -> list[Hook]:

@@ -259,6 +259,8 @@ class File:
     thread. Cancelled: the operation goes on to its end, and its outcome is dropped.
     """
 
+    _file: _Any = None
+
     def __init__(self, file: _Any) -> None:
         self._file = file
         self._lock = _threading.Lock()  # taken on the pool thread: who is cancelled leaves his operation running

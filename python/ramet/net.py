@@ -427,6 +427,8 @@ class Server:
         return self._addr
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_done"):
+            return "<ramet.net.Server not started>"
         state = "accepting" if self._accepting else "ended" if self._done.closed else "ending"
         return f"<ramet.net.Server addr={self._addr!r} {state}, {len(self._active)} connections>"
 

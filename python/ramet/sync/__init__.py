@@ -204,6 +204,9 @@ def once_value(fn: _Callable[[], _T]) -> _Callable[[], _T]:
 class Barrier:
     """threading.Barrier's API: lets `parties` go on once all of them wait."""
 
+    _parties = _inside = 0
+    _broken = False
+
     def __init__(self, parties: int, action: _Callable[[], _Any] | None = None, timeout: float | None = None) -> None:
         if parties < 1:
             raise ValueError("parties must be >= 1")
@@ -211,9 +214,7 @@ class Barrier:
         self._action = action
         self._timeout = timeout
         self._parties = parties
-        self._inside = 0
         self._leaving = False
-        self._broken = False
         self._resetting = False
 
     def __repr__(self) -> str:
