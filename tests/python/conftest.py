@@ -1,4 +1,4 @@
-"""Markers, and that no test leaves a goroutine behind."""
+"""Markers, fixtures of several test files, and that no test leaves a goroutine behind."""
 
 import gc
 import os
@@ -8,7 +8,8 @@ import time
 
 import pytest
 import ramet
-from ramet import _core
+from helpers import T
+from ramet import _core, net
 
 
 def pytest_configure(config):
@@ -91,6 +92,44 @@ def nothing_left():
                 g.cancel()
         ramet.time.sleep(0.01)
         pytest.fail(f"goroutines left behind: {left}")
+
+
+# ---- what tests of several files are given ----------------------------------------------------------
+
+
+@pytest.fixture
+def reports(monkeypatch):
+    """What excepthook was told, as (goroutine, exception)."""
+    calls = []
+    monkeypatch.setattr(ramet, "excepthook", lambda g, e: calls.append((g, e)))
+    return calls
+
+
+@pytest.fixture
+def pipe():
+    r, w = os.pipe()
+    yield r, w
+    for fd in (r, w):
+        try:
+            os.close(fd)
+        except OSError:
+            pass
+
+
+@pytest.fixture
+def ln():
+    """A listener."""
+    with net.listen("tcp", "127.0.0.1:0") as listener:
+        yield listener
+
+
+@pytest.fixture
+def pair(ln):
+    """Both ends of a connection to it."""
+    a = net.dial("tcp", ln.addr, timeout=T)
+    b = ln.accept(timeout=T)
+    with a, b:
+        yield a, b
 
 
 ramet.gosched()  # first use: the main thread is the proc, whatever test comes first

@@ -11,6 +11,10 @@ T = 20.0  # what "for ever" is in a test
 SLOW = os.environ.get("RAMET_SLOW") == "1"
 
 
+class Thing:
+    """Something that can be referred to weakly."""
+
+
 def parked(*gs, state=None, seconds=T):
     """Let the others run until every one of gs waits (in that state)."""
     end = time.monotonic() + seconds
@@ -28,6 +32,16 @@ def until(condition, seconds=T, sleep=time.sleep):
     while not condition():
         assert time.monotonic() < end, "it did not come true"
         sleep(0.001)
+
+
+def inside(fn, *args):
+    """fn's result, called in a goroutine."""
+    return ramet.go(fn, *args).join(T)
+
+
+def together(*fns):
+    """All of them in goroutines; their results."""
+    return [g.join(T) for g in [ramet.go(fn) for fn in fns]]
 
 
 def environment(**env):

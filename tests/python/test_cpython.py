@@ -1,4 +1,4 @@
-"""What CPython keeps in a thread state is each goroutine's own: exceptions, context, locals, tracing, collection."""
+"""What CPython keeps in a thread state is each goroutine's own: exceptions, context, locals; and C code below."""
 
 import asyncio
 import contextvars
@@ -10,24 +10,11 @@ import sys
 import threading
 import time
 import traceback
-import weakref
 
 import pytest
 import ramet
+from helpers import T, inside, together
 from ramet import Chan, go, gosched
-
-T = 20.0  # what "for ever" is in a test
-
-
-def inside(fn, *args):
-    """fn's result, called in a goroutine."""
-    return go(fn, *args).join(T)
-
-
-def together(*fns):
-    """All of them in goroutines; their results."""
-    return [g.join(T) for g in [go(fn) for fn in fns]]
-
 
 # ---- generators -------------------------------------------------------------------------------------
 
@@ -121,7 +108,7 @@ def test_async_generator_driven_by_hand():
         inside(step, a)
 
 
-# ---- exceptions ---------------------------------------------------------------------------------------
+# ---- exceptions -------------------------------------------------------------------------------------
 
 
 def test_handled_exception_is_the_goroutine_s_own():
@@ -238,7 +225,8 @@ def test_no_reference_is_left_by_ended_goroutines():
     assert abs(after[0] - before[0]) < 100  # 3.11: a None each, if it were forgotten; immortal later
 
 
-# ---- context variables ----------------------------------------------------------------------------------
+# ---- context variables ------------------------------------------------------------------------------
+
 
 var = contextvars.ContextVar("var", default="default")
 
@@ -301,7 +289,7 @@ def test_decimal_context_is_the_goroutine_s_own():
     assert together(*[lambda p=p: f(p) for p in range(1, 20)]) == ["0." + "3" * p for p in range(1, 20)]
 
 
-# ---- thread locals --------------------------------------------------------------------------------------
+# ---- thread locals ----------------------------------------------------------------------------------
 
 
 class Dropped:
@@ -418,288 +406,7 @@ def test_asyncio_in_goroutines_and_in_main_beside_them():
     assert asyncio.run(with_goroutines()) == (1, 42)
 
 
-# ---- garbage collection, finalizers, weak references ------------------------------------------------------
-
-
-def test_collect_while_goroutines_are_parked():
-    class Node:
-        pass
-
-    def f(c, depth):
-        local = Node()
-        local.me = local
-        if depth:
-            return f(c, depth - 1)
-        try:
-            raise ValueError(Node())
-        except ValueError:
-            got = c.recv()
-        assert local.me is local
-        return got
-
-    c = Chan()
-    gs = [go(f, c, i % 7) for i in range(200)]
-    gosched()
-    for _ in range(3):
-        gc.collect()
-    t = threading.Thread(target=gc.collect)
-    t.start()
-    t.join()
-    # and while the proc idles in a poll
-    t = threading.Thread(target=lambda: [gc.collect() for _ in range(3)])
-    t.start()
-    ramet.blocking(t.join)
-    for i in range(200):
-        c.send(i)
-    assert sorted(g.join(T) for g in gs) == list(range(200))
-
-
-def test_automatic_collection_in_goroutines():
-    def f():
-        for _ in range(2000):
-            a, b = [], []
-            a.append(b)
-            b.append(a)
-            if random.random() < 0.01:
-                gosched()
-        return True
-
-    old = gc.get_threshold()
-    gc.set_threshold(50)
-    try:
-        assert all(together(*[f] * 10))
-    finally:
-        gc.set_threshold(*old)
-
-
-def test_finalizer_that_parks():
-    c, log = Chan(), []
-
-    class Parks:
-        def __init__(self, n):
-            self.n = n
-
-        def __del__(self):
-            log.append((self.n, c.recv()))
-
-    def by_count(n):
-        p = Parks(n)
-        try:
-            raise KeyError(n)
-        except KeyError as e:
-            del p
-            assert sys.exc_info()[1] is e
-        return n
-
-    gs = [go(by_count, n) for n in range(5)]
-    gosched()
-    assert log == []
-    for n in range(5):
-        c.send(n)
-    assert [g.join(T) for g in gs] == list(range(5))
-    assert sorted(log) == [(n, n) for n in range(5)]
-
-    log.clear()
-
-    def by_collector():
-        p = Parks("cycle")
-        p.me = p
-        del p
-        gc.collect()
-
-    g = go(by_collector)
-    gosched()
-    assert gc.collect() == 0  # one is under way, and waits
-    c.send("v")
-    g.join(T)
-    assert log == [("cycle", "v")]
-
-
-def test_finalizer_with_an_exception_on_its_way():
-    class Switches:
-        def __del__(self):
-            gosched()
-            try:
-                raise KeyError
-            except KeyError:
-                gosched()
-
-    def f(i):
-        local = Switches()
-        del i
-        raise ValueError(local is None)
-
-    def caller(i):
-        try:
-            f(i)
-        except ValueError as e:
-            gosched()
-            return e.args
-
-    assert together(*[lambda i=i: caller(i) for i in range(10)]) == [(False,)] * 10
-
-
-def test_weakref_callback_that_switches():
-    class Thing:
-        pass
-
-    log = []
-
-    def callback(ref):
-        gosched()
-        log.append(ref() is None)
-        gosched()
-
-    def f():
-        t = Thing()
-        refs = [weakref.ref(t, callback) for _ in range(3)]
-        final = weakref.finalize(t, gosched)
-        t.me = t
-        del t
-        gc.collect()
-        gosched()
-        return len(refs), final.alive
-
-    assert inside(f) == (3, False)
-    for _ in range(3):
-        inside(f)
-    for _ in range(20):
-        gosched()
-    gc.collect()
-    assert log == [True] * 12
-
-
-def test_trashcan_with_switching_finalizers():
-    count = 0
-
-    class Node:
-        def __init__(self, next_):
-            self.next = next_
-
-        def __del__(self):
-            nonlocal count
-            count += 1
-            if count % 7 == 0:
-                gosched()
-
-    def f():
-        n = None
-        for _ in range(300):
-            n = (Node(n), [n])
-        del n
-
-    together(*[f] * 5)
-    assert count == 5 * 300
-
-
-# ---- tracing ----------------------------------------------------------------------------------------------
-
-
-def traced_function(c):
-    x = 1
-    c.recv()
-    return called_later(x)
-
-
-def called_later(x):
-    return x + 1
-
-
-@pytest.mark.parametrize("which", ["settrace", "setprofile"])
-def test_tracing_begun_while_goroutines_are_parked(which):
-    c, events = Chan(), []
-    gs = [go(traced_function, c) for _ in range(3)]
-    gosched()
-
-    def trace(frame, event, arg):
-        if frame.f_code is called_later.__code__:
-            events.append(event)
-        return trace
-
-    set_, get = getattr(sys, which), getattr(sys, which.replace("set", "get"))
-    old = get()
-    set_(trace)
-    try:
-        for _ in range(3):
-            c.send(None)
-        assert [g.join(T) for g in gs] == [2, 2, 2]
-    finally:
-        set_(old)
-    one = ["call", "line", "return"] if which == "settrace" else ["call", "return"]
-    assert events == one * 3
-
-    gs = [go(traced_function, c) for _ in range(3)]
-    set_(trace)
-    gosched()
-    set_(old)
-    events.clear()
-    for _ in range(3):
-        c.send(None)
-    assert [g.join(T) for g in gs] == [2, 2, 2]
-    assert events == []
-
-
-def test_tracing_set_in_a_goroutine():
-    events = []
-
-    def trace(frame, event, arg):
-        if frame.f_code is called_later.__code__:
-            events.append((event, ramet.current().id))
-            gosched()  # a trace function may switch, too: others are traced meanwhile
-        return trace
-
-    def f():
-        old = sys.gettrace()
-        sys.settrace(trace)
-        called_later(1)
-        gosched()
-        called_later(1)
-        sys.settrace(old)
-
-    def g():
-        for _ in range(4):
-            called_later(1)
-            gosched()
-
-    a, b = go(f), go(g)
-    a.join(T)
-    b.join(T)
-    mine = [e for e, i in events if i == a.id]
-    assert mine == ["call", "line", "return"] * 2
-    other = [e for e, i in events if i == b.id]
-    assert other[:2] == ["call", "line"]
-
-
-def test_current_frames_and_tracebacks_end_at_the_goroutine():
-    def f():
-        return [fs.name for fs in traceback.extract_stack()]
-
-    assert inside(f) == ["f"]
-
-    def g():
-        frame = sys._current_frames()[threading.get_ident()]
-        return frame.f_code.co_name, frame.f_back
-
-    assert inside(g) == ("g", None)
-
-
-def test_frame_of_a_parked_goroutine_outlives_it():
-    frames, c = [], Chan()
-
-    def f(x):
-        frames.append(sys._getframe())
-        return c.recv()
-
-    g = go(f, 1)
-    gosched()
-    assert frames[0].f_locals["x"] == 1
-    c.send(2)
-    assert g.join(T) == 2
-    assert frames[0].f_locals["x"] == 1
-    assert frames[0].f_back is None
-
-
-# ---- C code below ------------------------------------------------------------------------------------------
+# ---- C code below -----------------------------------------------------------------------------------
 
 
 def test_ctypes_callback_that_switches():
@@ -772,7 +479,7 @@ def test_exec_import_and_classes():
     assert together(*[lambda i=i: f(i) for i in range(10)]) == list(range(10))
 
 
-# ---- all at once -------------------------------------------------------------------------------------------
+# ---- all at once ------------------------------------------------------------------------------------
 
 
 def test_stress():

@@ -15,12 +15,6 @@ from ramet import GoroutineCancelled, go, gosched, net
 from ramet.time import monotonic, sleep
 
 
-@pytest.fixture
-def ln():
-    with net.listen("tcp", "127.0.0.1:0") as listener:
-        yield listener
-
-
 @contextlib.contextmanager
 def connected(network="tcp"):
     address = "127.0.0.1:0" if network == "tcp" else f"@ramet-{os.getpid()}-{random.random()}"

@@ -3,31 +3,15 @@
 import contextlib
 import errno
 import gc
-import os
 import socket
 import time
 
 import pytest
 import ramet
 from helpers import T, parked, run_py, until
+from net_helpers import fds, free_port
 from ramet import _core, _dial, go, net
 from ramet.time import sleep
-
-
-def fds():
-    return len(os.listdir("/proc/self/fd"))
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-@pytest.fixture
-def ln():
-    with net.listen("tcp", "127.0.0.1:0") as listener:
-        yield listener
 
 
 @pytest.fixture

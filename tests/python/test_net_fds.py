@@ -14,12 +14,9 @@ import tempfile
 import pytest
 import ramet
 from helpers import T, parked, run_py
+from net_helpers import fds
 from ramet import GoroutineCancelled, go, net
 from ramet.time import monotonic
-
-
-def fds():
-    return len(os.listdir("/proc/self/fd"))
 
 
 @pytest.fixture(autouse=True)

@@ -7,22 +7,9 @@ import struct
 import pytest
 import ramet
 from helpers import T, finish, start_py, until
+from net_helpers import echo
 from ramet import _core, go, net
 from ramet.time import sleep
-
-
-@pytest.fixture
-def reports(monkeypatch):
-    """What excepthook was told."""
-    seen = []
-    monkeypatch.setattr(ramet, "excepthook", lambda g, exc: seen.append(exc))
-    return seen
-
-
-def echo(conn):
-    while data := conn.read(4096):
-        conn.write(data)
-
 
 # ---------------------------------------------------------------- no descriptors
 
@@ -178,7 +165,7 @@ def test_slots_come_back_whatever_a_handler_does(reports):
     gc.collect()
     sleep(0.01)
     assert peak == 3 and now == 0
-    assert all(type(e) is ValueError for e in reports) and len(reports) == 12
+    assert all(type(e) is ValueError for _, e in reports) and len(reports) == 12
 
 
 def test_a_handler_that_ends_while_the_server_is_closed_is_counted():
