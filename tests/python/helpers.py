@@ -11,6 +11,19 @@ T = 20.0  # what "for ever" is in a test
 SLOW = os.environ.get("RAMET_SLOW") == "1"
 
 
+# recursed() calls itself through C until that raises
+RECURSED = """
+def deeper(n):
+    return [*map(deeper, [n + 1])]
+
+def recursed():
+    try:
+        deeper(0)
+    except RecursionError:
+        return "caught"
+"""
+
+
 class Thing:
     """Something that can be referred to weakly."""
 

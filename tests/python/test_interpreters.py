@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 import ramet
-from helpers import run_py
+from helpers import RECURSED, run_py
 
 own_gil = pytest.mark.skipif(
     sys.version_info < (3, 12), reason="CPython 3.11 has no interpreters with a GIL of their own"
@@ -349,23 +349,20 @@ def test_signals_and_preemption_belong_to_main():
 
 @own_gil
 def test_recursion_in_several_at_once():
-    ended = run("""
-        deep = '''
-        import ramet
-        def f(n): return [*map(f, [n + 1])]
-        def g():
-            try:
-                f(0)
-            except RecursionError:
-                return "caught"
-        for _ in range(5):
-            assert [h.join() for h in [ramet.go(g) for _ in range(4)]] == ["caught"] * 4
-        '''
-        import textwrap
+    code = (
+        RECURSED
+        + """
+import ramet
+for _ in range(5):
+    assert [g.join() for g in [ramet.go(recursed) for _ in range(4)]] == ["caught"] * 4
+"""
+    )
+    ended = run(f"""
+        code = {code!r}
         interpreters = [Interpreter() for _ in range(2)]
-        workers = [threading.Thread(target=i.exec, args=(deep,)) for i in interpreters]
+        workers = [threading.Thread(target=i.exec, args=(code,)) for i in interpreters]
         for w in workers: w.start()
-        exec(textwrap.dedent(deep))
+        exec(code)
         for w in workers: w.join()
         for i in interpreters: i.close()
         print("fine")

@@ -6,7 +6,7 @@ import time
 
 import pytest
 import ramet
-from helpers import T, parked, run_py, until
+from helpers import RECURSED, T, parked, run_py, until
 from ramet import Chan, ChanClosed, default, go, gosched, select
 from ramet.time import sleep
 
@@ -424,15 +424,9 @@ import threading, ramet
 t = threading.Thread(target=lambda: ramet.go(int).join())
 t.start()
 t.join()
-def f(n): return [*map(f, [n + 1])]
-def g():
-    try:
-        f(0)
-    except RecursionError:
-        return "caught"
-print({h.join() for h in [ramet.go(g) for _ in range(8)]})
+print({g.join() for g in [ramet.go(recursed) for _ in range(8)]})
 """
-    assert run_py(code).out == "{'caught'}\n"
+    assert run_py(RECURSED + code).out == "{'caught'}\n"
 
 
 def test_first_use_in_a_thread_then_run_in_main():
