@@ -146,20 +146,23 @@ def test_shield_defers_scopes_and_cancel():
 
 def test_cancel_of_the_goroutine_is_not_the_scopes_own():
     def work():
-        with move_on_after(0.01):
+        with move_on_after(T) as scope:
+            scopes.append(scope)
             try:
                 sleep(T)
             finally:
-                time.sleep(0.03)  # by now the scope has expired, too
+                scope.deadline = monotonic() - 1  # now it has expired, too
                 with shield():
                     gosched()
         return "swallowed"
 
+    scopes = []
     g = go(work)
     parked(g)
     g.cancel("why")
     e = g.exception(T)
     assert isinstance(e, GoroutineCancelled) and e.args == ("why",)
+    assert scopes[0].cancel_called and not scopes[0].cancelled
 
 
 def test_an_exception_of_the_block_goes_on():
