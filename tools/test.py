@@ -218,7 +218,7 @@ def test_py(s: Suite, live: bool, extra: list[str]) -> None:
     log = BUILD / "logs" / f"py-{key}-test.log"
     junit = BUILD / "logs" / f"py-{key}.xml"
     junit.unlink(missing_ok=True)
-    env = environment() | gil_on(key)
+    env = environment()
     env["PATH"] = str(python.parent) + os.pathsep + env["PATH"]
     if s.name == "asan-py":
         lib = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
@@ -299,7 +299,7 @@ def test_cpython(s: Suite, modules: list[str]) -> None:
     begin = time.monotonic()
     say(f"=== {s.title}")
     cmd = [python, ROOT / "tests" / "stdlib" / "run.py", "--out", out, *modules]
-    env = environment() | gil_on(key)
+    env = environment()
     code = run(cmd, BUILD / "logs" / f"cpython-{key}.log", env, limit=CPYTHON_LIMIT, live=True)
     s.seconds += time.monotonic() - begin
     found = json.loads(out.read_text())["modules"] if out.exists() else []
@@ -419,13 +419,8 @@ def imports_only(key: str) -> bool:
     return key.endswith("t") and key != "3.13t"
 
 
-def gil_on(key: str) -> dict[str, str]:
-    """Importing ramet enables the GIL of a free-threaded build, and unless one has said so, a warning tells."""
-    return {"PYTHON_GIL": "1"} if key.endswith("t") else {}
-
-
 def python_title(key: str, version: str) -> str:
-    kinds = {"d": ", debug build", "t": ", free-threaded, GIL on"}
+    kinds = {"d": ", debug build", "t": ", free-threaded"}
     kind = ", free-threaded: builds and imports" if imports_only(key) else kinds.get(key[-1], "")
     return f"Python {version}{kind}"
 

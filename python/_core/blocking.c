@@ -30,6 +30,17 @@ void blocking_thread_ends(rm_rt *rt) {
     PyThreadState_DeleteCurrent();
 }
 
+static void deliver(py_job *j, PyObject *r, PyObject *exc) {
+    CORE_OWNED;
+    if (j->abandoned) {
+        Py_CLEAR(r);
+        Py_CLEAR(exc);
+    }
+    j->result = r;
+    j->exc = exc;
+    j->finished = true;
+}
+
 static void work(rm_job *job) {
     py_job *j = rm_container_of(job, py_job, job);
     if (!own_tstate && !(own_tstate = PyThreadState_New(j->st->interp)))
@@ -40,13 +51,7 @@ static void work(rm_job *job) {
     Py_CLEAR(j->fn);
     Py_CLEAR(j->args);
     Py_CLEAR(j->kwargs);
-    if (j->abandoned) {
-        Py_CLEAR(r);
-        Py_CLEAR(exc);
-    }
-    j->result = r;
-    j->exc = exc;
-    j->finished = true;
+    deliver(j, r, exc);
     PyEval_SaveThread();
 }
 
@@ -70,7 +75,11 @@ static PyObject *core_blocking(PyObject *module, PyObject *const *args, Py_ssize
         return PyErr_Format(PyExc_TypeError, "blocking: fn must be callable, not %.100s", Py_TYPE(args[0])->tp_name);
     rm_g *g = core_enter_main_too(st, "blocking()");
     if (!g) return NULL;
-    if (!g->p) return PyObject_Vectorcall(args[0], args + 1, (size_t)(nargs - 1), kwnames);
+    if (!g->p) {
+        PyObject *r;
+        CORE_CALL_OUT(r = PyObject_Vectorcall(args[0], args + 1, (size_t)(nargs - 1), kwnames));
+        return r;
+    }
     int e = rm_check_cancel(g);
     if (e) return core_raise(st, g, e);
     py_job *j = rm_calloc(1, sizeof *j);
@@ -145,5 +154,5 @@ static PyMethodDef functions[] = {
 
 int blocking_init(PyObject *module, core_state *st) {
     (void)st;
-    return PyModule_AddFunctions(module, functions);
+    return core_functions(module, functions);
 }

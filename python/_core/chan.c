@@ -407,8 +407,8 @@ static PyMethodDef functions[] = {
 };
 
 int chan_init(PyObject *module, core_state *st) {
-    st->chan_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &chan_spec, NULL);
-    st->bomb_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &bomb_spec, NULL);
+    st->chan_type = (PyTypeObject *)core_type(module, &chan_spec, NULL);
+    st->bomb_type = (PyTypeObject *)core_type(module, &bomb_spec, NULL);
     if (!st->chan_type || !st->bomb_type || PyModule_AddType(module, st->chan_type)) return -1;
-    return PyModule_AddFunctions(module, functions);
+    return core_functions(module, functions);
 }

@@ -2,7 +2,7 @@
  * Python function finds its goroutine and turns an error number into an exception.
  *
  * One state an interpreter, one runtime a state. Objects keep a plain pointer to their state: their type keeps
- * the module alive. Everything here needs the GIL.
+ * the module alive. Everything here needs the GIL, or the owner lock (owned.h) where there is none.
  *
  * Rules for every function that may park: check arguments first; hold a strong reference to all that is
  * used after the park; no borrowed reference and no thread-local lives across it. */
@@ -19,6 +19,7 @@
 #include "chan.h"
 #include "dump.h"
 #include "netpoll.h"
+#include "owned.h"
 #include "rt.h"
 #include "select.h"
 #include "sysmon.h"

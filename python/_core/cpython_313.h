@@ -16,7 +16,6 @@
 #define RM_PY_RARE(X)                                                                                                  \
     X(VAL, PyObject *, trash_later, ts->delete_later)                                                                  \
     X(VAL, PyObject *, executor, ts->previous_executor)                                                                \
-    X(VAL, uintptr_t, critical_section, ts->critical_section)                                                          \
     X(VAL, int, tracing, ts->tracing)                                                                                  \
     X(VAL, int, headroom, ts->recursion_headroom)                                                                      \
     X(VAL, int, origin_depth, ts->coroutine_origin_tracking_depth)                                                     \

@@ -1,9 +1,6 @@
 /* cpython_state.c: see cpython_state.h. */
 #include "cpython_state.h"
 
-#ifdef Py_GIL_DISABLED
-#include "internal/pycore_critical_section.h"
-#endif
 #ifdef RM_PY_HAS_IMPL
 #include "internal/pycore_runtime.h"
 #endif
@@ -36,23 +33,6 @@ static int refuse_jit(void) {
 static int refuse_jit(void) { return 0; }
 #endif
 
-/* All of ramet takes the GIL for its owner lock. Importing this module enables it, unless the user forbids that. */
-static int refuse_no_gil(void) {
-#ifdef Py_GIL_DISABLED
-    PyObject *ask = PySys_GetObject("_is_gil_enabled"); /* borrowed */
-    PyObject *on = ask ? PyObject_CallNoArgs(ask) : NULL;
-    int yes = on ? PyObject_IsTrue(on) : PyErr_Occurred() ? -1 : 0;
-    Py_XDECREF(on);
-    if (yes == 0)
-        PyErr_SetString(PyExc_ImportError,
-                        "ramet does not run without the GIL yet: leave out PYTHON_GIL=0 and -X gil=0, and "
-                        "importing ramet enables it");
-    return yes == 1 ? 0 : -1;
-#else
-    return 0;
-#endif
-}
-
 int rm_pystate_setup(PyThreadState *ts) {
     (void)ts;
     bool known = true;
@@ -70,7 +50,7 @@ int rm_pystate_setup(PyThreadState *ts) {
     }
 #endif
 #endif
-    if (known) return refuse_jit() || refuse_no_gil() ? -1 : 0;
+    if (known) return refuse_jit();
     PyErr_Format(
         PyExc_ImportError,
         "ramet._core was built for CPython %s and does not know the thread state of this one (%s): build it again",
@@ -81,10 +61,6 @@ int rm_pystate_setup(PyThreadState *ts) {
 /* ------------------------------------------------------------------ moving ---- */
 
 rm_noinline void rm_pystate_save_rare(rm_pystate *s, PyThreadState *ts) {
-#ifdef Py_GIL_DISABLED
-    /* what it has locked must not stay so while it is parked: others of this thread would wait for ever */
-    if (ts->critical_section) _PyCriticalSection_SuspendAll(ts);
-#endif
 #define X(kind, type, name, place)                                                                                     \
     s->name = place;                                                                                                   \
     place = 0;
@@ -101,9 +77,6 @@ rm_noinline void rm_pystate_load_rare(rm_pystate *s, PyThreadState *ts) {
 #undef X
     if (s->tracing) RM_PY_WHAT(ts) = s->what;
     s->rare = false;
-#ifdef Py_GIL_DISABLED
-    if (ts->critical_section) _PyCriticalSection_Resume(ts); /* may block, and so comes last */
-#endif
 }
 
 #ifdef RM_PY_TRACED
@@ -236,28 +209,44 @@ PyObject *rm_pyplace_tuple(rm_pyplace place) {
     return Py_BuildValue("(OiO)", code->co_filename, line < 0 ? code->co_firstlineno : line, code->co_name);
 }
 
-/* Making objects may run the collector, and that a finalizer, and that the very goroutine we look at: so all that
- * is needed is taken from the frames first. */
-PyObject *rm_pystate_frames(struct rm_g *g) {
-    if (!g->p || g->fresh) return PyList_New(0);
+typedef struct stack_of {
+    rm_g *g;
+    uint64_t id;
+    rm_pyplace *places;
+    Py_ssize_t n; /* -1: no memory */
+} stack_of;
+
+static void read_stack(void *arg) {
+    stack_of *s = arg;
+    rm_g *g = s->g;
+    if (g->id != s->id) return; /* it has ended */
     PyThreadState *ts = g->p->embed_tstate;
     struct _PyInterpreterFrame *top, *f;
     if (g->state == RM_RUNNING) top = RM_PY_CURRENT_FRAME(ts);
     else top = RM_PY_CURRENT_FRAME(&g->embed.py);
-    Py_ssize_t n = 0, i = 0;
+    Py_ssize_t n = 0;
     for (f = top; f; f = f->previous) n += shown(f);
-    rm_pyplace *places = PyMem_RawMalloc((size_t)(n + 1) * sizeof *places);
-    if (!places) return PyErr_NoMemory();
-    for (f = top; f; f = f->previous) {
-        if (shown(f)) places[i++] = place_of(f);
-    }
-    PyObject *list = PyList_New(n);
-    for (i = 0; list && i < n; i++) {
-        PyObject *t = rm_pyplace_tuple(places[i]);
+    s->n = -1;
+    if (!(s->places = PyMem_RawMalloc((size_t)(n + 1) * sizeof *s->places))) return;
+    s->n = 0;
+    for (f = top; f; f = f->previous)
+        if (shown(f)) s->places[s->n++] = place_of(f);
+}
+
+/* Making objects may run the collector, and that a finalizer, and that the very goroutine we look at: so all that
+ * is needed is taken from the frames first. Frames that run in another thread stand still only with the world. */
+PyObject *rm_pystate_frames(struct rm_g *g) {
+    if (!g->p || g->fresh) return PyList_New(0);
+    stack_of s = {g, g->id, NULL, 0};
+    if (g->state != RM_RUNNING || PyThreadState_Get() == g->p->embed_tstate) read_stack(&s);
+    else if (!rm_world_stopped(read_stack, &s)) return NULL;
+    PyObject *list = s.n < 0 ? PyErr_NoMemory() : PyList_New(s.n);
+    for (Py_ssize_t i = 0; list && i < s.n; i++) {
+        PyObject *t = rm_pyplace_tuple(s.places[i]);
         if (t) PyList_SET_ITEM(list, i, t);
         else Py_CLEAR(list);
     }
-    for (i = 0; i < n; i++) Py_DECREF(places[i].code);
-    PyMem_RawFree(places);
+    for (Py_ssize_t i = 0; i < s.n; i++) Py_DECREF(s.places[i].code);
+    PyMem_RawFree(s.places);
     return list;
 }

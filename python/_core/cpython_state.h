@@ -15,7 +15,7 @@
  * go() provides, the first chunk of its Python data stack: it is never freed by CPython, because its first slot is
  * skipped, as in a root chunk.
  *
- * Everything here needs the GIL and the proc's own thread state. */
+ * Everything here needs the GIL (owned.h) and the proc's own thread state. */
 #ifndef RM_CPYTHON_STATE_H
 #define RM_CPYTHON_STATE_H
 
@@ -29,6 +29,7 @@
 #include "internal/pycore_pystate.h"
 
 #include "base/base.h"
+#include "owned.h"
 
 #if PY_VERSION_HEX < 0x030b0000
 #error "ramet needs CPython 3.11 or newer"
@@ -66,6 +67,9 @@ typedef struct rm_pystate {
 #ifdef RM_PY_TRACED
     uintptr_t traced; /* what was traced when its frames were last prepared for it */
 #endif
+#ifdef Py_GIL_DISABLED
+    uintptr_t sections; /* critical sections it is in, the owner's on top */
+#endif
     int depth;   /* Python recursion used */
     int counter; /* what the yellow zone has taken from the recursion counter */
     _PyErr_StackItem exc_base;
@@ -90,6 +94,9 @@ void rm_pystate_load_traced(PyThreadState *ts);
 rm_inline void rm_pystate_save(rm_pystate *s, PyThreadState *ts) {
     rm_assert(RM_PY_NO_EXCEPTION(ts));
     rm_assert(!s->rare);
+#ifdef Py_GIL_DISABLED
+    s->sections = rm_owned_out(ts);
+#endif
 #define X(type, name, place) s->name = place;
     RM_PY_HOT(X)
 #undef X
@@ -115,6 +122,9 @@ rm_inline void rm_pystate_load(rm_pystate *s, PyThreadState *ts) {
         ts->context_ver++; /* what a ContextVar has cached is of the other context */
     }
     RM_PY_REMAINING(ts) = RM_PY_LIMIT(ts) - s->depth;
+#ifdef Py_GIL_DISABLED
+    ts->critical_section = s->sections;
+#endif
     if (rm_unlikely(s->rare)) rm_pystate_load_rare(s, ts);
 #ifdef RM_PY_TRACED
     if (rm_unlikely(s->traced != RM_PY_TRACED(ts))) rm_pystate_load_traced(ts);

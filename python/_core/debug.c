@@ -106,6 +106,16 @@ static bool finalizing(void) {
 #endif
 }
 
+static void report_if_still(core_state *st, rm_rt *rt, uint64_t switches, int64_t ns, bool oncpu) {
+    CORE_OWNED;
+    rm_g *g = rt->p.cur; /* the one that was seen, if there has been no switch */
+    if (st->closed || rt->p.switches != switches || rm_load(&rt->p.idle) || g == rt->p.g0 || g->flags & RM_GF_SYSTEM ||
+        !rm_load(&st->hog_ns))
+        return;
+    st->hog_told = switches + 1;
+    report(st, g, ns, oncpu);
+}
+
 int64_t debug_hog(core_state *st, rm_rt *rt, uint64_t switches, int64_t ns, bool oncpu) {
     int64_t threshold = rm_load(&st->hog_ns), asked = rm_now();
     if (!threshold || st->hog_told == switches + 1) return 0;
@@ -114,12 +124,7 @@ int64_t debug_hog(core_state *st, rm_rt *rt, uint64_t switches, int64_t ns, bool
     PyThreadState *ts = PyThreadState_New(st->interp);
     if (!ts) return 0;
     PyEval_RestoreThread(ts);
-    rm_g *g = rt->p.cur; /* the one that was seen, if there has been no switch */
-    if (!st->closed && rt->p.switches == switches && !rm_load(&rt->p.idle) && g != rt->p.g0 &&
-        !(g->flags & RM_GF_SYSTEM) && rm_load(&st->hog_ns)) {
-        st->hog_told = switches + 1;
-        report(st, g, ns + (rm_now() - asked), oncpu);
-    }
+    report_if_still(st, rt, switches, ns + (rm_now() - asked), oncpu);
     PyThreadState_Clear(ts);
     PyThreadState_DeleteCurrent();
     return 0;
@@ -149,5 +154,5 @@ static PyMethodDef functions[] = {
 
 int debug_init(PyObject *module, core_state *st) {
     (void)st;
-    return PyModule_AddFunctions(module, functions);
+    return core_functions(module, functions);
 }

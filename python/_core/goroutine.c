@@ -10,6 +10,9 @@
 #include "core.h"
 
 #include "cpython_state.h"
+#ifdef Py_GIL_DISABLED
+#include "internal/pycore_object.h"
+#endif
 
 #define CHUNK_BYTES 1024
 
@@ -25,6 +28,9 @@ static py_goroutine *handle_new(core_state *st) {
     self->born = (rm_pyplace){NULL, 0};
     self->status = GO_ALIVE;
     self->collected = false;
+#ifdef Py_GIL_DISABLED
+    _PyObject_SetMaybeWeakref((PyObject *)self); /* its goroutine's pointer is one: handle_of */
+#endif
     return self;
 }
 
@@ -35,18 +41,27 @@ static void handle_bind(py_goroutine *self, rm_g *g) {
     PyObject_GC_Track(self);
 }
 
-/* Borrowed; NULL: there is none. */
+rm_inline bool try_incref(py_goroutine *self) {
+#ifdef Py_GIL_DISABLED
+    return _Py_TryIncref((PyObject *)self);
+#else
+    return Py_REFCNT(self) > 0 && (Py_INCREF(self), true);
+#endif
+}
+
+/* New reference; NULL: there is none. */
 rm_inline py_goroutine *handle_of(rm_g *g) {
     py_goroutine *self = (py_goroutine *)g->embed.handle;
-    if (rm_likely(!self || Py_REFCNT(self) > 0)) return self;
-    self->g = NULL; /* it waits to be deallocated */
+    if (rm_likely(!self || try_incref(self))) return self;
+    self->g = NULL; /* it waits to be deallocated, or another thread is at that */
     g->embed.handle = NULL;
     return NULL;
 }
 
 py_goroutine *goroutine_handle(core_state *st, rm_g *g) {
-    if (handle_of(g)) return (py_goroutine *)Py_NewRef(g->embed.handle);
-    py_goroutine *self = handle_new(st);
+    py_goroutine *self = handle_of(g);
+    if (self) return self;
+    self = handle_new(st);
     if (self) handle_bind(self, g);
     return self;
 }
@@ -81,6 +96,11 @@ static void goroutine_finalize(py_goroutine *self) {
     core_put_exception(saved);
 }
 
+static void handle_unbind(py_goroutine *self) {
+    CORE_OWNED;
+    if (self->g) self->g->embed.handle = NULL;
+}
+
 static void goroutine_free(py_goroutine *self) {
     PyTypeObject *type = Py_TYPE(self);
     if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
@@ -96,7 +116,7 @@ static void goroutine_dealloc(py_goroutine *self) {
         PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0)
         return;
     PyObject_GC_UnTrack(self);
-    if (self->g) self->g->embed.handle = NULL;
+    handle_unbind(self);
     if (rm_likely(!core_nests(self->outcome))) {
         goroutine_free(self);
         return;
@@ -150,8 +170,7 @@ static PyObject *goroutine_repr(py_goroutine *self) {
 
 /* Record how g ended (result stolen; NULL: the exception that is set), and tell who is to know. The status. */
 static int finish(core_state *st, rm_g *g, PyObject *result) {
-    py_goroutine *handle = handle_of(g);
-    Py_XINCREF(handle); /* it may die of its own while we are at it */
+    py_goroutine *handle = handle_of(g); /* it may die of its own while we are at it */
     int status = GO_RETURNED;
     if (rm_unlikely(!result)) {
         result = core_take_exception();
@@ -185,6 +204,7 @@ static int finish(core_state *st, rm_g *g, PyObject *result) {
         g->embed.handle = NULL;
         if (h->done_chan) rm_chan_close(&((py_chan *)h->done_chan)->c);
         if (g->embed.pyflags & PYF_OWNS_HANDLE) Py_DECREF(h);
+        Py_DECREF(h);
     } else {
         Py_DECREF(result);
     }
@@ -200,13 +220,15 @@ int goroutine_lost(core_state *st, rm_g *g, PyObject *to_close) {
     Py_XDECREF(text);
     if (!exc || (h->done_chan && PyList_Append(to_close, h->done_chan))) {
         Py_XDECREF(exc);
+        Py_DECREF(h);
         return -1;
     }
     h->outcome = exc;
     h->status = GO_CANCELLED;
     h->g = NULL;
     g->embed.handle = NULL;
-    return 0; /* a reference that g has had to it goes with g's others */
+    Py_DECREF(h); /* a reference that g has had to it goes with g's others */
+    return 0;
 }
 
 void goroutine_main_ends(rm_g *g) {
@@ -217,31 +239,21 @@ void goroutine_main_ends(rm_g *g) {
     h->g = NULL;
     g->embed.handle = NULL;
     if (g->embed.pyflags & PYF_OWNS_HANDLE) Py_DECREF(h);
+    Py_DECREF(h);
 }
 
 static rm_noinline void call_at_end(rm_g *g) {
-    PyObject *then = g->embed.at_end, *r = PyObject_CallNoArgs(then);
+    PyObject *then = g->embed.at_end, *r;
+    CORE_CALL_OUT(r = PyObject_CallNoArgs(then));
     if (!r) PyErr_WriteUnraisable(then);
     Py_XDECREF(r);
     g->embed.at_end = NULL;
     Py_DECREF(then);
 }
 
-static void go_entry(void *arg) {
-    rm_g *g = arg;
-    core_state *st = g->p->rt->embedder;
-    PyObject *result;
-    rm_pystate_begin(&g->embed.py, st->tstate);
-    if (rm_unlikely(g->cancel & RM_CANCEL_ONCE)) { /* it never begins */
-        g->cancel &= (uint8_t)~RM_CANCEL_ONCE;
-        g->flags |= RM_GF_DIRECT;
-        core_raise(st, g, -ECANCELED);
-        result = NULL;
-    } else {
-        g->flags |= RM_GF_BEGUN;
-        result = PyObject_Vectorcall(g->embed.fn, g->embed.args,
-                                     (size_t)g->embed.nargs | PY_VECTORCALL_ARGUMENTS_OFFSET, g->embed.kwnames);
-    }
+/* It has returned: the result, or NULL with an exception. The status. */
+rm_inline int go_ends(core_state *st, rm_g *g, PyObject *result) {
+    CORE_OWNED;
     rm_assert(!result == !!PyErr_Occurred());
     g->embed.pyflags |= PYF_ENDS;
     int status = finish(st, g, result);
@@ -257,8 +269,32 @@ static void go_entry(void *arg) {
         st->rt->main_g->wake_code = 0;
         rm_ready_tail(g->p, st->rt->main_g);
     }
+    return status;
+}
+
+static PyObject *never_begins(core_state *st, rm_g *g) {
+    CORE_OWNED;
+    g->cancel &= (uint8_t)~RM_CANCEL_ONCE;
+    g->flags |= RM_GF_DIRECT;
+    return core_raise(st, g, -ECANCELED);
+}
+
+static void go_entry(void *arg) {
+    rm_g *g = arg;
+    core_state *st = g->p->rt->embedder;
+    PyObject *result;
+    bool begins = !(g->cancel & RM_CANCEL_ONCE);
+    if (rm_likely(begins)) g->flags |= RM_GF_BEGUN;
+    rm_pystate_begin(&g->embed.py, st->tstate);
+    rm_owned_drop();
+    if (rm_unlikely(!begins)) result = never_begins(st, g);
+    else
+        result = PyObject_Vectorcall(g->embed.fn, g->embed.args,
+                                     (size_t)g->embed.nargs | PY_VECTORCALL_ARGUMENTS_OFFSET, g->embed.kwnames);
+    int status = go_ends(st, g, result);
     rm_pystate_end(&g->embed.py, st->tstate);
     if (rm_unlikely(g == st->rt->main_g)) host_forked_exit(st, g, status == GO_RAISED);
+    rm_owned_take();
 }
 
 /* ------------------------------------------------------------------ go ---- */
@@ -646,7 +682,7 @@ static PyMethodDef functions[] = {
 };
 
 int goroutine_init(PyObject *module, core_state *st) {
-    st->goroutine_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &goroutine_spec, NULL);
+    st->goroutine_type = (PyTypeObject *)core_type(module, &goroutine_spec, NULL);
     if (!st->goroutine_type || PyModule_AddType(module, st->goroutine_type)) return -1;
-    return PyModule_AddFunctions(module, functions);
+    return core_functions(module, functions);
 }

@@ -5,7 +5,7 @@
  * too, then takes part as a foreign one. In a subinterpreter it is always so: whoever runs code in it does that with a
  * thread state that lasts as long as the code, on whatever thread.
  *
- * The GIL is the owner lock: given up around every idle poll and while a foreign thread blocks. Python code
+ * The GIL is the owner lock (owned.h): given up around every idle poll and while a foreign thread blocks. Python code
  * never runs on the idle stack: signal handlers get a goroutine (signal_entry), whose exception is raised in main.
  *
  * At exit: every goroutine is cancelled and has 2 seconds to unwind; what is left is reported and dropped; then
@@ -27,9 +27,13 @@
 
 static void idle_enter(rm_rt *rt) {
     (void)rt;
+    rm_owned_drop();
     PyEval_SaveThread();
 }
-static void idle_leave(rm_rt *rt) { PyEval_RestoreThread(((core_state *)rt->embedder)->tstate); }
+static void idle_leave(rm_rt *rt) {
+    PyEval_RestoreThread(((core_state *)rt->embedder)->tstate);
+    rm_owned_take();
+}
 static void *block_enter(rm_rt *rt) {
     (void)rt;
     return PyEval_SaveThread();
@@ -57,18 +61,34 @@ void core_raise_in_main(core_state *st, PyObject *exc) {
     if (!(main->flags & RM_GF_SYSTEM)) rm_g_cancel_now(main, RM_CANCEL_RAISE);
 }
 
-static void signal_entry(void *arg) {
-    rm_g *g = arg;
+/* What a goroutine of our own does before its first Python code, and after its last. */
+static core_state *system_begins(rm_g *g) {
     core_state *st = g->p->rt->embedder;
     rm_pystate_begin(&g->embed.py, st->tstate);
+    rm_owned_drop();
+    return st;
+}
+
+static void system_ends(core_state *st, rm_g *g) {
+    rm_pystate_end(&g->embed.py, st->tstate);
+    rm_owned_take();
+}
+
+static void signal_entry(void *arg) {
+    rm_g *g = arg;
+    core_state *st = system_begins(g);
 #if PY_VERSION_HEX < 0x030c0000
     /* PyErr_CheckSignals leaves signals_pending as it is; if no Python code runs either, we would be here for ever */
     int e = Py_MakePendingCalls();
 #else
     int e = PyErr_CheckSignals();
 #endif
-    if (e < 0) core_raise_in_main(st, core_take_exception());
-    rm_pystate_end(&g->embed.py, st->tstate);
+    if (e < 0) {
+        PyObject *exc = core_take_exception();
+        CORE_OWNED;
+        core_raise_in_main(st, exc);
+    }
+    system_ends(st, g);
 }
 
 #define SYSTEM_CHUNK 1024
@@ -139,15 +159,13 @@ static bool newer_wait(rm_g *g, void *arg) {
 }
 
 /* Decided on a goroutine, because looking at handlers is Python code. */
-static void deadlock_entry(void *arg) {
-    rm_g *g = arg;
-    core_state *st = g->p->rt->embedder;
+static void decide_deadlock(core_state *st) {
+    CORE_OWNED;
     rm_g *main = st->rt->main_g;
-    rm_pystate_begin(&g->embed.py, st->tstate);
     if (!other_threads(st) && !user_signal_handler(st)) {
         if (main->state == RM_WAITING && rm_claim(main)) {
             main->wake_code = -EDEADLK;
-            rm_ready_tail(g->p, main);
+            rm_ready_tail(&st->rt->p, main);
             st->doubt_asked = st->doubt_since = 0;
         }
         st->doubt_asked = 0; /* no doubt: the next one is decided at once, too */
@@ -165,7 +183,13 @@ static void deadlock_entry(void *arg) {
             Py_XDECREF(r);
         }
     }
-    rm_pystate_end(&g->embed.py, st->tstate);
+}
+
+static void deadlock_entry(void *arg) {
+    rm_g *g = arg;
+    core_state *st = system_begins(g);
+    decide_deadlock(st);
+    system_ends(st, g);
 }
 
 static int64_t on_deadlock(rm_rt *rt) {
@@ -188,6 +212,20 @@ static int64_t on_deadlock(rm_rt *rt) {
 
 static bool anyone_waits(rm_rt *rt) { return rm_rt_count(rt) > 1; }
 
+static void report_outside(core_state *st, rm_rt *rt, rm_g *g, int64_t ns) {
+    CORE_OWNED;
+    if (st->closed || g != rt->p.cur || rt->p.idle) return;
+    st->blocked_reported = true;
+    PyObject *frames = rm_pystate_frames(g); /* sys._current_frames() would make those of other interpreters, too */
+    PyObject *who = g == rt->main_g ? Py_NewRef(Py_None) : (PyObject *)goroutine_handle(st, g);
+    PyObject *r =
+        frames && who ? PyObject_CallMethod(st->module, "_report_blocked", "dOO", (double)ns / 1e9, who, frames) : NULL;
+    if (!r) PyErr_WriteUnraisable(NULL);
+    Py_XDECREF(r);
+    Py_XDECREF(frames);
+    Py_XDECREF(who);
+}
+
 /* On sysmon's thread: main has been away from ramet for a second, and not burning CPU; or, with preemption, another
  * goroutine, perhaps in a lock that a preempted one holds. Say so once. */
 #define OUTSIDE_NS RAMET_SECOND
@@ -196,18 +234,7 @@ static void main_outside(core_state *st, rm_rt *rt, int64_t ns, bool oncpu) {
     rm_g *g = rm_load(&rt->p.cur);
     if (g != rt->main_g && (!rm_load(&rt->slice) || g->flags & RM_GF_SYSTEM)) return;
     PyGILState_STATE gil = PyGILState_Ensure();
-    if (!st->closed && g == rt->p.cur && !rt->p.idle) {
-        st->blocked_reported = true;
-        PyObject *frames = rm_pystate_frames(g); /* sys._current_frames() would make those of other interpreters, too */
-        PyObject *who = g == rt->main_g ? Py_NewRef(Py_None) : (PyObject *)goroutine_handle(st, g);
-        PyObject *r = frames && who
-                          ? PyObject_CallMethod(st->module, "_report_blocked", "dOO", (double)ns / 1e9, who, frames)
-                          : NULL;
-        if (!r) PyErr_WriteUnraisable(NULL);
-        Py_XDECREF(r);
-        Py_XDECREF(frames);
-        Py_XDECREF(who);
-    }
+    report_outside(st, rt, g, ns);
     PyGILState_Release(gil);
 }
 
@@ -258,6 +285,17 @@ static void interrupt_after(int64_t ns) { /* 0: not at all */
     interrupted_at = ns ? rm_now() : 0;
 }
 
+static void run_until_key(core_state *st) {
+    CORE_OWNED;
+    rm_g *g = st->rt->main_g;
+    int e = rm_fd_wait(st->rt, g, 0, RAMET_READABLE, RM_FOREVER);
+    if (e != -EINTR) return;
+    core_raise(st, g, e);
+    if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) interrupt_after(50 * RAMET_MILLISECOND);
+    else PyErr_WriteUnraisable(NULL);
+    PyErr_Clear();
+}
+
 /* Called while the prompt waits for a key, with or without the GIL: run goroutines until there is one. */
 static int input_hook(void) {
     core_state *st = repl_state;
@@ -270,16 +308,7 @@ static int input_hook(void) {
     if (interrupted_at) interrupt_after(0);
     bool held = PyGILState_Check();
     if (!held) PyEval_RestoreThread(st->tstate);
-    rm_g *g = st->rt->main_g;
-    if (rm_rt_count(st->rt) > 1) {
-        int e = rm_fd_wait(st->rt, g, 0, RAMET_READABLE, RM_FOREVER);
-        if (e == -EINTR) {
-            core_raise(st, g, e);
-            if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) interrupt_after(50 * RAMET_MILLISECOND);
-            else PyErr_WriteUnraisable(NULL);
-            PyErr_Clear();
-        }
-    }
+    if (rm_rt_count(st->rt) > 1) run_until_key(st);
     if (!held) PyEval_SaveThread();
     return 0;
 }
@@ -369,7 +398,22 @@ static int make_rt(core_state *st, bool hosted) {
     return 0;
 }
 
+static int make_hosted(core_state *st) {
+    CORE_OWNED;
+    return make_rt(st, true);
+}
+
 /* The host's own goroutine sleeps until it is told to stop. */
+static void host_until_stopped(core_state *st) {
+    CORE_OWNED;
+    rm_g *g = st->rt->main_g;
+    while (!st->stopping) { /* it may be so before we come here: who started us has not waited for us to park */
+        rm_wait_open(g);
+        rm_park(g, RM_R_SYSTEM, NULL, RM_FOREVER, NULL, NULL);
+    }
+    stop(st, g);
+}
+
 static void *host_main(void *arg) {
     hosting *h = arg;
     core_state *st = h->st;
@@ -378,7 +422,7 @@ static void *host_main(void *arg) {
     pthread_setname_np(pthread_self(), "ramet-host");
     if (ts) {
         PyEval_RestoreThread(ts);
-        e = make_rt(st, true);
+        e = make_hosted(st);
         PyEval_SaveThread();
     }
     pthread_mutex_lock(&h->mutex);
@@ -387,14 +431,7 @@ static void *host_main(void *arg) {
     pthread_mutex_unlock(&h->mutex);
     if (!ts) return NULL;
     PyEval_RestoreThread(ts);
-    if (!e) {
-        rm_g *g = st->rt->main_g;
-        while (!st->stopping) { /* it may be so before we come here: who started us has not waited for us to park */
-            rm_wait_open(g);
-            rm_park(g, RM_R_SYSTEM, NULL, RM_FOREVER, NULL, NULL);
-        }
-        stop(st, g);
-    }
+    if (!e) host_until_stopped(st);
     PyThreadState_Clear(ts);
     PyThreadState_DeleteCurrent();
     return NULL;
@@ -583,6 +620,9 @@ _Noreturn void host_forked_exit(core_state *st, rm_g *g, int exit_code) {
     /* finalization frees the thread's data stack: give it the thread's own back, which main's goroutine left behind
      * in the parent, on the C stack where we are */
     rm_pystate_load(&st->rt->p.m->fg.embed.py, st->tstate);
+#ifdef Py_GIL_DISABLED
+    st->tstate->critical_section = 0;
+#endif
 #ifdef RM_PY_STACK_LIMITS
     RM_PY_IMPL(st->tstate)->c_stack_top = g->embed.py.c_stack_top;
     RM_PY_IMPL(st->tstate)->c_stack_soft_limit = g->embed.py.c_stack_soft;

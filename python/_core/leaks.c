@@ -293,7 +293,8 @@ static bool weakly_reachable(const graph *gr, PyObject *o) {
     return false;
 }
 
-static void look(graph *gr) {
+static void look(void *arg) {
+    graph *gr = arg;
     rm_rt *rt = gr->st->rt;
 #if PY_VERSION_HEX < 0x030c0000
     if (Py_Version < 0x030b0200) return; /* it shows frames whose variables are being dropped already */
@@ -346,7 +347,10 @@ static found *find_leaked(core_state *st, Py_ssize_t *n) {
     gr->refs.waits_for = waits_for;
     gr->refs.args = args_of;
     gr->refs.fn = PyDict_GetItemString(PyModule_GetDict(st->module), "select"); /* borrowed */
-    look(gr);
+    if (!rm_world_stopped(look, gr)) {
+        PyErr_Clear();
+        gr->failed = true;
+    }
     if (!gr->failed && (list = PyMem_RawMalloc((gr->n + 1) * sizeof *list))) {
         *n = 0;
         for (uint32_t i = 0; i < gr->n && gr->nodes[i].is_g; i++) {
@@ -457,5 +461,5 @@ static PyMethodDef functions[] = {
 
 int leaks_init(PyObject *module, core_state *st) {
     (void)st;
-    return PyModule_AddFunctions(module, functions);
+    return core_functions(module, functions);
 }

@@ -294,7 +294,11 @@ static PyObject *core_in_run(PyObject *module, PyObject *body) {
     core_state *st = core_of(module);
     rm_g *g = core_enter(st);
     if (!g) return NULL;
-    if (!g->p) return PyObject_CallOneArg(body, Py_None);
+    PyObject *r;
+    if (!g->p) {
+        CORE_CALL_OUT(r = PyObject_CallOneArg(body, Py_None));
+        return r;
+    }
     if (g != st->rt->main_g) {
         PyErr_SetString(PyExc_RuntimeError, "run() inside a goroutine: it is for the main thread; use go() and join()");
         return NULL;
@@ -306,7 +310,7 @@ static PyObject *core_in_run(PyObject *module, PyObject *body) {
     PyObject *newest = PyLong_FromUnsignedLongLong(st->rt->next_id);
     if (!newest) return NULL;
     st->in_run = true;
-    PyObject *r = PyObject_CallOneArg(body, newest);
+    CORE_CALL_OUT(r = PyObject_CallOneArg(body, newest));
     st->in_run = false;
     Py_DECREF(newest);
     return r;
@@ -457,6 +461,7 @@ static int add_exceptions(PyObject *m, core_state *st) {
 
 static int core_exec(PyObject *module) {
     core_state *st = core_of(module);
+    CORE_OWNED;
     memset(st, 0, sizeof *st);
     st->module = module;
     st->interp = PyInterpreterState_Get();
@@ -464,7 +469,7 @@ static int core_exec(PyObject *module) {
     if (PyModule_AddObjectRef(module, "_subinterpreter", st->sub ? Py_True : Py_False)) return -1;
     if (!(st->str_excepthook = PyUnicode_InternFromString("excepthook"))) return -1;
     if (!(st->str_ramet = PyUnicode_InternFromString("ramet"))) return -1;
-    if (add_exceptions(module, st) || PyModule_AddFunctions(module, functions)) return -1;
+    if (add_exceptions(module, st) || core_functions(module, functions)) return -1;
     if (chan_init(module, st) || goroutine_init(module, st) || select_init(module, st)) return -1;
     if (blocking_init(module, st) || net_init(module, st)) return -1;
     if (scope_init(module, st) || timer_init(module, st) || sync_init(module, st)) return -1;
@@ -532,7 +537,7 @@ static PyModuleDef_Slot slots[] = {
     {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
 #endif
 #ifdef Py_GIL_DISABLED
-    {Py_mod_gil, Py_MOD_GIL_USED}, /* one proc, which the GIL serialises */
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
 #endif
     {0, NULL},
 };

@@ -100,6 +100,7 @@ static void conn_dealloc(py_conn *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
+    CORE_OWNED;
     if (self->c) rm_conn_unref(self->c);
     free(self->in.p);
     conn_clear(self);
@@ -583,9 +584,9 @@ int net_init(PyObject *module, core_state *st) {
         PyErr_NoMemory();
         return -1;
     }
-    if (!(st->conn_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &conn_spec, NULL))) return -1;
-    if (!(st->listener_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &listener_spec, NULL))) return -1;
-    if (!(st->packet_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &packet_spec, NULL))) return -1;
+    if (!(st->conn_type = (PyTypeObject *)core_type(module, &conn_spec, NULL))) return -1;
+    if (!(st->listener_type = (PyTypeObject *)core_type(module, &listener_spec, NULL))) return -1;
+    if (!(st->packet_type = (PyTypeObject *)core_type(module, &packet_spec, NULL))) return -1;
     if (PyModule_AddType(module, st->packet_type)) return -1;
     if (PyModule_AddType(module, st->conn_type) || PyModule_AddType(module, st->listener_type)) return -1;
     PyObject *home = PyUnicode_FromString("ramet.net"); /* where the exceptions are to be found */
@@ -594,5 +595,5 @@ int net_init(PyObject *module, core_state *st) {
     for (size_t i = 0; !e && i < sizeof excs / sizeof *excs; i++)
         e = PyObject_SetAttrString(excs[i], "__module__", home);
     Py_XDECREF(home);
-    return e ? e : PyModule_AddFunctions(module, functions);
+    return e ? e : core_functions(module, functions);
 }

@@ -254,6 +254,7 @@ static void no_preempt_leave(py_no_preempt *self) {
 }
 
 static void no_preempt_dealloc(py_no_preempt *self) {
+    CORE_OWNED;
     PyTypeObject *type = Py_TYPE(self);
     no_preempt_leave(self);
     type->tp_free(self);
@@ -329,7 +330,7 @@ void preempt_clear(core_state *st) {
 }
 
 int preempt_init(PyObject *module, core_state *st) {
-    st->no_preempt_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &no_preempt_spec, NULL);
+    st->no_preempt_type = (PyTypeObject *)core_type(module, &no_preempt_spec, NULL);
     if (!st->no_preempt_type || PyModule_AddType(module, st->no_preempt_type)) return -1;
-    return PyModule_AddFunctions(module, functions);
+    return core_functions(module, functions);
 }

@@ -45,6 +45,7 @@ static void scope_dealloc(py_scope *self) {
     core_state *st = self->st;
     if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
     Py_XDECREF(self->parent);
+    CORE_OWNED;
     if (rm_likely(st->nfree_scopes < 8 && type == st->scope_type)) /* not any more once the module is cleared */
         st->free_scopes[st->nfree_scopes++] = (PyObject *)self;
     else type->tp_free(self);
@@ -274,8 +275,8 @@ static PyMethodDef functions[] = {
 };
 
 int scope_init(PyObject *module, core_state *st) {
-    st->scope_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &scope_spec, NULL);
+    st->scope_type = (PyTypeObject *)core_type(module, &scope_spec, NULL);
     if (!st->scope_type || PyModule_AddType(module, st->scope_type)) return -1;
     if (!(st->str_direct = PyUnicode_InternFromString("_direct"))) return -1;
-    return PyModule_AddFunctions(module, functions);
+    return core_functions(module, functions);
 }

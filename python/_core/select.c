@@ -127,6 +127,7 @@ static void selection_free(py_selection *self) {
     PyTypeObject *type = Py_TYPE(self);
     core_state *st = self->st;
     selection_clear(self);
+    CORE_OWNED;
     if (rm_likely(st->nfree_selections < 8 && type == st->selection_type)) /* not any more once the module is cleared */
         st->free_selections[st->nfree_selections++] = (PyObject *)self;
     else type->tp_free(self);
@@ -462,11 +463,11 @@ static PyMethodDef functions[] = {
 };
 
 int select_init(PyObject *module, core_state *st) {
-    st->case_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &case_spec, NULL);
-    st->selection_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &selection_spec, NULL);
+    st->case_type = (PyTypeObject *)core_type(module, &case_spec, NULL);
+    st->selection_type = (PyTypeObject *)core_type(module, &selection_spec, NULL);
     if (!st->case_type || !st->selection_type) return -1;
     if (PyModule_AddType(module, st->case_type) || PyModule_AddType(module, st->selection_type)) return -1;
     st->default_case = case_new(st, CASE_DEFAULT, NULL, NULL, -1);
     if (!st->default_case || PyModule_AddObjectRef(module, "default", st->default_case)) return -1;
-    return PyModule_AddFunctions(module, functions);
+    return core_functions(module, functions);
 }

@@ -340,6 +340,6 @@ static PyType_Spec cond_spec = {
     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE, cond_slots};
 
 int sync_cond_init(PyObject *module, core_state *st) {
-    st->cond_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &cond_spec, NULL);
+    st->cond_type = (PyTypeObject *)core_type(module, &cond_spec, NULL);
     return !st->cond_type || PyModule_AddType(module, st->cond_type) ? -1 : 0;
 }

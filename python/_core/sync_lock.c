@@ -490,7 +490,7 @@ static PyType_Spec rwmutex_spec = {"ramet.sync.RWMutex", sizeof(py_rwmutex), 0,
                                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_BASETYPE, rwmutex_slots};
 
 static PyTypeObject *add_type(PyObject *module, PyType_Spec *spec) {
-    PyTypeObject *t = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    PyTypeObject *t = (PyTypeObject *)core_type(module, spec, NULL);
     if (t && PyModule_AddType(module, t)) Py_CLEAR(t);
     return t;
 }

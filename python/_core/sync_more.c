@@ -430,11 +430,11 @@ static PyType_Spec long_spec = {"ramet.sync.atomic.AtomicLong", sizeof(py_long64
 int sync_more_init(PyObject *module, core_state *st) {
     PyType_Spec *specs[] = {&sem_spec, &bounded_spec, &waitgroup_spec, &long_spec};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
-        PyTypeObject *t = (PyTypeObject *)PyType_FromModuleAndSpec(module, specs[i], NULL);
+        PyTypeObject *t = (PyTypeObject *)core_type(module, specs[i], NULL);
         int e = !t || PyModule_AddType(module, t);
         Py_XDECREF(t);
         if (e) return -1;
     }
-    st->event_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &event_spec, NULL);
+    st->event_type = (PyTypeObject *)core_type(module, &event_spec, NULL);
     return !st->event_type || PyModule_AddType(module, st->event_type) ? -1 : 0;
 }

@@ -550,10 +550,10 @@ static PyType_Spec simple_spec = QUEUE_SPEC("SimpleQueue", simple_slots);
 int sync_queue_init(PyObject *module, core_state *st) {
     for (int i = FIFO; i <= PRIORITY; i++) {
         PyObject *base = i == FIFO ? NULL : (PyObject *)st->queue_type[FIFO];
-        st->queue_type[i] = (PyTypeObject *)PyType_FromModuleAndSpec(module, &specs[i], base);
+        st->queue_type[i] = (PyTypeObject *)core_type(module, &specs[i], base);
         if (!st->queue_type[i] || PyModule_AddType(module, st->queue_type[i])) return -1;
     }
-    PyTypeObject *simple = (PyTypeObject *)PyType_FromModuleAndSpec(module, &simple_spec, NULL);
+    PyTypeObject *simple = (PyTypeObject *)core_type(module, &simple_spec, NULL);
     int e = !simple || PyModule_AddType(module, simple);
     Py_XDECREF(simple);
     return e ? -1 : 0;

@@ -47,7 +47,8 @@ static PyObject *timer_call(py_timer *self, PyObject *args, PyObject *kwargs) {
     Py_ssize_t n = PyTuple_GET_SIZE(self->args) - (self->kwnames ? PyTuple_GET_SIZE(self->kwnames) : 0);
     PyObject *fn = Py_NewRef(self->fn), *values = Py_NewRef(self->args), *names = Py_XNewRef(self->kwnames);
     Py_DECREF(self); /* the caller has one more */
-    PyObject *r = PyObject_Vectorcall(fn, &PyTuple_GET_ITEM(values, 0), (size_t)n, names);
+    PyObject *r;
+    CORE_CALL_OUT(r = PyObject_Vectorcall(fn, &PyTuple_GET_ITEM(values, 0), (size_t)n, names));
     Py_DECREF(fn);
     Py_DECREF(values);
     Py_XDECREF(names);
@@ -111,6 +112,7 @@ static int timer_clear(py_timer *self) {
 }
 
 static void timer_dealloc(py_timer *self) {
+    CORE_OWNED;
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
@@ -296,9 +298,9 @@ static PyMethodDef functions[] = {
 };
 
 int timer_init(PyObject *module, core_state *st) {
-    st->timer_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &timer_spec, NULL);
-    st->ticker_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &ticker_spec, NULL);
+    st->timer_type = (PyTypeObject *)core_type(module, &timer_spec, NULL);
+    st->ticker_type = (PyTypeObject *)core_type(module, &ticker_spec, NULL);
     if (!st->timer_type || !st->ticker_type) return -1;
     if (PyModule_AddType(module, st->timer_type) || PyModule_AddType(module, st->ticker_type)) return -1;
-    return PyModule_AddFunctions(module, functions);
+    return core_functions(module, functions);
 }

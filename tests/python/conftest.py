@@ -12,6 +12,10 @@ from helpers import T
 from ramet import _core, net
 
 
+def gil_enabled():
+    return getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: runs only with RAMET_SLOW=1")
 
@@ -79,9 +83,10 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def nothing_left():
-    """Whatever a test starts has ended when it ends."""
-    before = ramet.num_goroutines()
+    """Whatever a test starts has ended when it ends; and nothing has enabled the GIL of a free-threaded build."""
+    before, gil = ramet.num_goroutines(), gil_enabled()
     yield
+    assert gil_enabled() == gil
     end = time.monotonic() + 5
     while ramet.num_goroutines() > before and time.monotonic() < end:
         ramet.time.sleep(0.001)

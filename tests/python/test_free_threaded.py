@@ -1,22 +1,28 @@
-"""Free-threaded CPython, which runs goroutines with its GIL enabled; and what its objects do otherwise than elsewhere: locks
-of their own, and counts split between threads. What does not need such a build runs on every CPython."""
+"""Free-threaded CPython: goroutines on one proc, beside threads that run in parallel; what its objects do otherwise than
+elsewhere: locks of their own, and counts split between threads. What does not need such a build runs on every CPython."""
 
 import gc
+import importlib.util
 import os
 import random
 import subprocess
 import sys
 import sysconfig
 import threading
+import time
 
 import pytest
 import ramet
-from helpers import T, run_py, until
+from helpers import T, environment, until
 from ramet import Chan, go, gosched, select
 from ramet.time import sleep
 
 needs_threaded = pytest.mark.skipif(
     not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this CPython always has the GIL"
+)
+
+needs_greenlet = pytest.mark.skipif(
+    not importlib.util.find_spec("greenlet"), reason="there is no wheel of greenlet for this interpreter"
 )
 
 
@@ -28,11 +34,11 @@ def run_unasked(code, *options):
 
 
 @needs_threaded
-def test_import_enables_the_gil():
-    """Also where threads run side by side until then."""
+@pytest.mark.parametrize("options", [(), ("-X", "gil=0")], ids=["default", "gil=0"])
+def test_the_gil_stays_disabled(options):
+    """Through an import and a first use beside threads that are at work, and nothing is said about it."""
     code = """
 import sys, threading, time
-assert not sys._is_gil_enabled()
 end, log = threading.Event(), []
 def append():
     while not end.is_set():
@@ -42,44 +48,178 @@ def append():
 busy = [threading.Thread(target=append) for _ in range(2)]
 for t in busy: t.start()
 import ramet
-assert sys._is_gil_enabled()
 c = ramet.Chan()
 def use():
-    for i in range(10): c.send(i)
+    for i in range(1000): c.send(i)
 t = threading.Thread(target=use)
 t.start()
-assert [c.recv() for i in range(10)] == list(range(10))
+assert [c.recv() for i in range(1000)] == list(range(1000))
 t.join()
 end.set()
 for t in busy: t.join()
+assert not sys._is_gil_enabled()
 """
-    done = run_unasked(code)
-    assert done.returncode == 0, done
-    assert "RuntimeWarning: The global interpreter lock (GIL) has been enabled" in done.stderr
-
-
-@needs_threaded
-def test_no_warning_if_one_says_so():
-    done = run_unasked("import ramet; ramet.go(int).join()", "-X", "gil=1")
+    done = run_unasked(code, *options)
     assert done.returncode == 0 and not done.stderr, done
-    assert run_py("import ramet; ramet.go(int).join()", env={"PYTHON_GIL": "1"}).err == ""
+
+
+MANY = """
+import sys, threading, ramet
+sys.setswitchinterval(1e-4)
+chans, results = [ramet.Chan(n) for n in (0, 1, 8)], ramet.Chan()
+def produce(k):
+    for i in range(2000): chans[i % 3].send(k + i)
+def consume():
+    got = 0
+    left = list(chans)
+    while left:
+        s = ramet.select(*left)
+        if s.ok: got += s.value
+        else: left.remove(s.chan)
+    results.send(got)
+threads = [threading.Thread(target=f, args=a) for f, a in ((produce, (5,)), (produce, (7,)), (consume, ()))]
+for t in threads: t.start()
+gs = [ramet.go(produce, 1), ramet.go(produce, 2)]
+ramet.go(consume)
+BETWEEN
+for g in gs: g.join()
+for t in threads[:2]: t.join()
+for c in chans: c.close()
+print(results.recv() + results.recv() - 4 * sum(range(2000)) - 2000 * 15, sys._is_gil_enabled())
+threads[2].join()
+"""
 
 
 @needs_threaded
-def test_forbidden_gil_is_refused():
-    """At every attempt."""
+def test_the_gil_enabled_from_the_beginning():
+    done = run_unasked(MANY.replace("BETWEEN", ""), "-X", "gil=1")
+    assert (done.stdout, done.stderr) == ("0 True\n", ""), done
+
+
+@needs_threaded
+@needs_greenlet
+def test_the_gil_enabled_meanwhile():
+    """By a module that cannot do without, while goroutines and threads are at work."""
+    done = run_unasked(MANY.replace("BETWEEN", "import greenlet"), "-W", "ignore::RuntimeWarning")
+    assert (done.stdout, done.stderr) == ("0 True\n", ""), done
+
+
+@needs_threaded
+@needs_greenlet
+def test_greenlets_with_the_gil():
+    file = os.path.join(os.path.dirname(__file__), "test_greenlet.py")
+    command = [sys.executable, "-X", "gil=1", "-m", "pytest", "-q", "-p", "no:cacheprovider", file]
+    done = subprocess.run(command, env=environment(PYTHON_GIL="1"), capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+
+
+@needs_threaded
+def test_threads_run_beside_goroutines():
+    """Each waits for the other to move on, and gives nothing up: with a GIL one of them would wait for ever."""
     code = """
-for _ in range(3):
-    try:
-        import ramet
-    except ImportError as e:
-        print(e)
+import sys, threading, ramet
+ramet.gosched()  # first use imports something, and CPython enables the GIL while it does that
+sys.setswitchinterval(1000)
+turn = [0]
+def follow(me):
+    for i in range(50):
+        while turn[0] != 2 * i + me: pass
+        turn[0] += 1
+t = threading.Thread(target=follow, args=(1,))
+t.start()
+ramet.go(follow, 0).join()
+t.join()
+print(turn)
 """
-    said = run_py(code, env={"PYTHON_GIL": "0"}).out.splitlines()
-    said += run_unasked(code, "-X", "gil=0").stdout.splitlines()
-    assert len(said) == 6
-    for line in said:
-        assert line.startswith("ramet does not run without the GIL") and "PYTHON_GIL=0" in line, said
+    assert run_unasked(code).stdout == "[100]\n"
+
+
+@needs_threaded
+@pytest.mark.parametrize(
+    "how", ["ramet.run(compute)", "ramet.go(compute).join()", "ramet.time.after_func(0, compute); ended.wait()"]
+)
+def test_who_computes_keeps_no_thread_waiting(how):
+    """Whoever started it: other threads use ramet meanwhile."""
+    code = """
+import threading, ramet
+from ramet import Chan
+c, done, ended = Chan(100), [], ramet.sync.Event()
+def compute():
+    while not done: pass
+    ended.set()
+def use():
+    for i in range(100): c.send(i)
+    assert [c.recv() for i in range(100)] == list(range(100))
+    done.append(1)
+t = threading.Thread(target=use)
+def begin():
+    t.start()
+    HOW
+begin()
+t.join()
+"""
+    done = run_unasked(code.replace("HOW", how))
+    assert done.returncode == 0 and not done.stderr, done
+
+
+def test_stacks_of_who_runs_elsewhere():
+    """Of a goroutine that computes, and calls and returns, while a thread looks."""
+    stop, seen = [], []
+
+    def inner(n):
+        return n and inner(n - 1)
+
+    def compute():
+        while not stop:
+            inner(5)
+
+    def look():
+        try:
+            for _ in range(100):
+                names = [f.name for f in g.stack()]
+                seen.append(names == ["compute"] + ["inner"] * (len(names) - 1))
+        finally:
+            stop.append(1)
+
+    t = threading.Thread(target=look)
+    g = go(lambda: (t.start(), compute_in_turn()))
+
+    def compute_in_turn():
+        compute()
+
+    g.join(T)
+    t.join()
+    assert len(seen) == 100
+
+
+def test_handles_that_threads_drop():
+    """Whoever asks for a handle gets a good one, while another thread drops the last reference to it."""
+    stop, errors = [], []
+
+    def look():
+        while not stop:
+            for g in ramet._core._goroutines():
+                if g.name != ("main" if g.id == 1 else f"goroutine-{g.id}") or g.state == "done" and g.id == 1:
+                    errors.append(repr(g))
+            time.sleep(0.0001)  # or those that run would hardly come to it
+
+    ts = [threading.Thread(target=look) for _ in range(3)]
+    for t in ts:
+        t.start()
+
+    def use():
+        for _ in range(50):
+            assert ramet.current().state == "running"
+            gosched()
+
+    for _ in range(20):
+        gs = [go(use) for _ in range(5)]
+        for g in gs:
+            g.join(T)
+        del gs, g
+    stop.append(1)
+    until(lambda: not any(t.is_alive() for t in ts), sleep=sleep)
+    assert not errors
 
 
 class Parks:

@@ -1,11 +1,17 @@
 """Greenlets beside goroutines: whole within one goroutine, they work; in one, the goroutine does not wait."""
 
+import sys
+
 import pytest
 import ramet
 from helpers import T, run_py
 from ramet import Chan, go, gosched
 from ramet.time import sleep
 
+if not getattr(sys, "_is_gil_enabled", lambda: True)():
+    pytest.skip(
+        "importing greenlet would enable the GIL: test_free_threaded.py runs this with it", allow_module_level=True
+    )
 greenlet = pytest.importorskip("greenlet", reason="there is no wheel of greenlet for this interpreter")
 MATCH = "greenlet that is not its thread's own"
 
