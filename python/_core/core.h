@@ -128,6 +128,7 @@ struct core_state {
     /* types */
     PyTypeObject *goroutine_type, *chan_type, *case_type, *selection_type, *bomb_type;
     PyTypeObject *conn_type, *listener_type, *packet_type;
+    PyTypeObject *stopper_type; /* owned.c; made when it is needed */
     PyTypeObject *mutex_type, *rlock_type, *cond_type, *event_type, *scope_type, *timer_type, *ticker_type;
     PyTypeObject *queue_type[3]; /* Queue, LifoQueue, PriorityQueue */
 #define CORE_QUEUE_NAMES 15

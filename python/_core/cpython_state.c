@@ -239,7 +239,7 @@ PyObject *rm_pystate_frames(struct rm_g *g) {
     if (!g->p || g->fresh) return PyList_New(0);
     stack_of s = {g, g->id, NULL, 0};
     if (g->state != RM_RUNNING || PyThreadState_Get() == g->p->embed_tstate) read_stack(&s);
-    else if (!rm_world_stopped(read_stack, &s)) return NULL;
+    else if (!rm_world_stopped(g->p->rt->embedder, read_stack, &s)) return NULL;
     PyObject *list = s.n < 0 ? PyErr_NoMemory() : PyList_New(s.n);
     for (Py_ssize_t i = 0; list && i < s.n; i++) {
         PyObject *t = rm_pyplace_tuple(s.places[i]);

@@ -347,7 +347,7 @@ static found *find_leaked(core_state *st, Py_ssize_t *n) {
     gr->refs.waits_for = waits_for;
     gr->refs.args = args_of;
     gr->refs.fn = PyDict_GetItemString(PyModule_GetDict(st->module), "select"); /* borrowed */
-    if (!rm_world_stopped(look, gr)) {
+    if (!rm_world_stopped(st, look, gr)) {
         PyErr_Clear();
         gr->failed = true;
     }

@@ -487,6 +487,7 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg) {
     Py_VISIT(st->conn_type);
     Py_VISIT(st->listener_type);
     Py_VISIT(st->packet_type);
+    Py_VISIT(st->stopper_type);
     PyTypeObject *const more[] = {st->mutex_type,    st->rlock_type,   st->cond_type,   st->event_type,
                                   st->scope_type,    st->timer_type,   st->ticker_type, st->queue_type[0],
                                   st->queue_type[1], st->queue_type[2]};
@@ -510,6 +511,7 @@ static int core_clear(PyObject *module) {
     Py_CLEAR(st->conn_type);
     Py_CLEAR(st->listener_type);
     Py_CLEAR(st->packet_type);
+    Py_CLEAR(st->stopper_type);
     PyTypeObject **const more[] = {&st->mutex_type,    &st->rlock_type,   &st->cond_type,   &st->event_type,
                                    &st->scope_type,    &st->timer_type,   &st->ticker_type, &st->queue_type[0],
                                    &st->queue_type[1], &st->queue_type[2]};

@@ -239,10 +239,10 @@ static PyType_Spec stopper_spec = {"ramet._core._Stopper", sizeof(py_stopper), 0
                                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
                                    stopper_slots};
 
-bool rm_world_stopped(void (*fn)(void *arg), void *arg) {
+bool rm_world_stopped(core_state *st, void (*fn)(void *arg), void *arg) {
     PyObject *gc = PyImport_ImportModule("gc"), *r = NULL;
-    PyTypeObject *type = gc ? (PyTypeObject *)PyType_FromSpec(&stopper_spec) : NULL;
-    py_stopper *self = type ? PyObject_GC_New(py_stopper, type) : NULL;
+    if (gc && !st->stopper_type) st->stopper_type = (PyTypeObject *)PyType_FromSpec(&stopper_spec);
+    py_stopper *self = gc && st->stopper_type ? PyObject_GC_New(py_stopper, st->stopper_type) : NULL;
     bool called = false;
     if (self) {
         self->arg = arg;
@@ -256,14 +256,14 @@ bool rm_world_stopped(void (*fn)(void *arg), void *arg) {
         if (r && !called) PyErr_SetString(PyExc_SystemError, "ramet: the collector did not look at all objects");
     }
     Py_XDECREF(r);
-    Py_XDECREF(type);
     Py_XDECREF(gc);
     return called;
 }
 
 #else
 
-bool rm_world_stopped(void (*fn)(void *arg), void *arg) {
+bool rm_world_stopped(core_state *st, void (*fn)(void *arg), void *arg) {
+    (void)st;
     fn(arg);
     return true;
 }

@@ -126,6 +126,7 @@ rm_inline void rm_owned_drop(void) {}
 
 /* Call fn(arg) while no other thread runs Python code, which on free-threaded CPython takes a walk over the heap. It
  * makes no objects and calls no Python. Whether it was called; false with an exception. */
-bool rm_world_stopped(void (*fn)(void *arg), void *arg);
+struct core_state;
+bool rm_world_stopped(struct core_state *st, void (*fn)(void *arg), void *arg);
 
 #endif
