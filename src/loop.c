@@ -94,7 +94,7 @@ static void idle(rm_p *p) {
     rm_store(&p->polls, p->polls + 1);
     if (rm_netpoll(p, wait) == -EINTR && rt->hooks.signals) rt->hooks.signals(rt);
     if (rt->sysmon) rm_sysmon_wake(rt);
-    rm_timers_run(&p->timers, p->now);
+    rm_timers_run(&p->timers, rm_load(&p->now));
 }
 
 void rm_loop(void *arg) {
@@ -109,7 +109,7 @@ void rm_loop(void *arg) {
         }
         if (asked || p->tick <= 0) {
             tell_time(p);
-            if (p->timers.heap.n) rm_timers_run(&p->timers, p->now);
+            if (p->timers.heap.n) rm_timers_run(&p->timers, rm_load(&p->now));
             if (rm_netpoll_waiters(p)) {
                 rm_store(&p->polls, p->polls + 1);
                 rm_netpoll(p, 0);
