@@ -10,7 +10,7 @@ PY := .venv/bin/python
 TEST := $(PY) tools/test.py $(if $(JOBS),--jobs $(JOBS))
 PYTEST_ARGS = $(if $(ARGS),-- $(ARGS))
 
-.PHONY: help venv build run test test-all test-c test-py test-cpython asan ubsan asan-py ubsan-py pythons bench docs lint format dist clean distclean
+.PHONY: help venv build run test test-all test-c test-py test-cpython asan ubsan asan-py ubsan-py tsan-py pythons bench docs lint format dist clean distclean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ asan-py: venv ## the Python tests with the extension under AddressSanitizer
 
 ubsan-py: venv ## the Python tests with the extension under UndefinedBehaviorSanitizer
 	@$(TEST) ubsan-py $(PYTEST_ARGS)
+
+tsan-py: venv ## the Python tests with OS threads in them, extension and free-threaded interpreter under ThreadSanitizer (first make pythons WHICH=3.13t-tsan)
+	@$(TEST) tsan-py $(PYTEST_ARGS)
 
 pythons: ## bring CPython 3.14, 3.15 and free-threaded 3.13 into the cache; WHICH="3.15 ...": only those
 	@tools/pythons.sh $(WHICH)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The CPythons on this machine that ramet can be built for: one line each, "KEY VERSION PATH",
-# oldest first; KEY is 3.11 3.12 3.13 3.13t 3.14 3.14d ... and the first found of a KEY wins.
+# oldest first; KEY is 3.11 3.12 3.13 3.13t 3.13t-tsan 3.14 3.14d ... and the first found of a KEY wins.
 #
 #   tools/find-pythons.sh            all of them
 #   tools/find-pythons.sh --best     the path of the one for .venv: the newest of 3.11-3.13, else any
@@ -21,6 +21,7 @@ inc = sysconfig.get_path("include")
 if not os.path.exists(os.path.join(inc, "internal", "pycore_frame.h")): sys.exit(1)
 if not u.find_spec("venv") or not u.find_spec("ensurepip"): sys.exit(1)
 t = ("t" if sysconfig.get_config_var("Py_GIL_DISABLED") else "") + ("d" if sysconfig.get_config_var("Py_DEBUG") else "")
+if "--with-thread-sanitizer" in (sysconfig.get_config_var("CONFIG_ARGS") or ""): t += "-tsan"
 exe = getattr(sys, "_base_executable", None) or sys.executable
 print("%d.%d%s" % (*sys.version_info[:2], t), sys.version.split()[0], os.path.realpath(exe))
 '
@@ -42,7 +43,7 @@ found=$(
 )
 if [ "${1:-}" = --best ]; then
     best=$(awk '$1 ~ /^3\.1[123]$/ {p = $3} END {print p}' <<<"$found")
-    [ -n "$best" ] || best=$(awk '$1 !~ /[td]$/ {p = $3} END {print p}' <<<"$found")
+    [ -n "$best" ] || best=$(awk '$1 !~ /[tdn]$/ {p = $3} END {print p}' <<<"$found")
     [ -n "$best" ] || {
         echo "no CPython 3.11 or newer with its headers and venv was found (Debian: python3-dev python3-venv)" >&2
         exit 1

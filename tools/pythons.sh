@@ -7,6 +7,7 @@
 #           by patchelf: seconds.
 #   3.Xd    the same, --with-pydebug: its assertions look at what ramet does.
 #   3.Xt    free-threaded, built from Debian's source package: minutes.
+#   3.Xt-tsan  the same, built by clang with ThreadSanitizer, for `make tsan-py`.
 #
 # Each result is DIR/WHICH with a file `ok` in it that names version and program; what is there
 # is left alone.  What cannot be had prints one line and is skipped: the exit status is 0 unless
@@ -147,10 +148,16 @@ get_binary() {
 # From Debian's source.  The build folder is removed; of the installed tree CPython's own tests
 # stay (they are used) and the unstripped static library goes.
 get_source() {
-    local v=${1%t} d=$dir/$1 b=$dir/build-$1 log=$dir/log/$1.log
+    local v=${1%%t*} d=$dir/$1 b=$dir/build-$1 log=$dir/log/$1.log options=('OPT=-DNDEBUG -g -O2 -Wall') quick=()
     need gcc make libc6-dev libssl-dev libffi-dev libsqlite3-dev zlib1g-dev libbz2-dev liblzma-dev \
         libreadline-dev libncurses-dev uuid-dev xz-utils dpkg-dev \
         || { skip "$1" "the packages to build it are not to be had"; return 0; }
+    if [[ $1 = *-tsan ]]; then
+        # not gcc: its runtime takes minutes for what clang's does with fibers in seconds
+        need clang-14 libclang-rt-14-dev llvm-14 || { skip "$1" "clang-14 is not to be had"; return 0; }
+        options=(CC=clang-14 --with-thread-sanitizer --without-ensurepip 'OPT=-DNDEBUG -g -O1')
+        quick=(PYTHON_FOR_BUILD=:) # install compiles no .pyc: that alone would take longer than the rest
+    fi
     with_suite || { skip "$1" "the Debian mirror cannot be reached, or has no suite $suite"; return 0; }
     rm -rf "$d" "$b"
     mkdir -p "$b"
@@ -166,9 +173,10 @@ get_source() {
         tar xf python"$v"_*.orig.tar.xz
         mkdir b
         cd b
-        ../Python-"$v".*/configure -q --disable-gil --prefix="$d" OPT="-DNDEBUG -g -O2 -Wall"
+        ../Python-"$v".*/configure -q --disable-gil --prefix="$d" "${options[@]}"
         make -s -j"$jobs"
-        make -s install
+        make -s install "${quick[@]}"
+        cp ../Python-"$v".*/Tools/tsan/suppressions_free_threading.txt "$d"
     ) >>"$log" 2>&1 </dev/null || { say "$1: the build FAILED, see $log"; tail -n 20 "$log"; rm -rf "$d"; return 1; }
     find "$d" -name 'libpython*.a' -delete
     rm -rf "$b"
@@ -194,7 +202,7 @@ for w in "${want[@]}"; do
     fi
     arch=$(dpkg --print-architecture)
     case $w in
-    *t) get_source "$w" ;;
+    *t | *t-tsan) get_source "$w" ;;
     *) get_binary "$w" ;;
     esac || { failed=1; say "$w: FAILED"; }
 done

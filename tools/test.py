@@ -4,7 +4,8 @@
 
 SUITE: c, asan, ubsan (the C tests, asserts on), py (pytest on each CPython that is found, or on one
 of them: py:3.12), cpython (the interpreter's own tests in a goroutine, likewise), asan-py, ubsan-py
-(pytest on the best CPython with the extension under ASan, UBSan).
+(pytest on the best CPython with the extension under ASan, UBSan), tsan-py (those tests of pytest that have
+threads in them, on a free-threaded CPython that is itself built with TSan: make pythons WHICH=3.13t-tsan).
 
 Run it with a Python that has meson and ninja beside it, as .venv does. Its last line is
 "N passed, N failed, N skipped"; the exit status is 0 only if everything was built, ran and passed.
@@ -38,7 +39,20 @@ C_OPTIONS = {
     "asan": ["-Db_sanitize=address"],
     "ubsan": ["-Db_sanitize=undefined"],
 }
-PY_SANITIZERS = {"asan-py": "address", "ubsan-py": "undefined"}
+PY_SANITIZERS = {"asan-py": "address", "ubsan-py": "undefined", "tsan-py": "thread"}
+TSAN_PYTHON = "3.13t-tsan"
+TSAN_OUT = BUILD / "tsan"
+TSAN_TESTS = [  # those with OS threads in them
+    *(
+        f"tests/python/test_{name}.py"
+        for name in (
+            "free_threaded_stress free_threaded_goroutines free_threaded threads blocking chan chan_exception select sync sync_queue "
+            "sync_stdlib timers interpreters"
+        ).split()
+    ),
+    "tests/torture",
+]
+TSAN_LIMIT = 900  # seconds for one test: everything is some ten times slower
 
 output = threading.Lock()
 
@@ -201,6 +215,10 @@ def build_py(s: Suite) -> None:
     begin = time.monotonic()
     options = ["-Dasserts=true"]
     env = environment()
+    if s.name == "tsan-py":
+        env["CC"] = "clang-14"  # what the interpreter is built with: its runtime has to be the extension's
+        env["TSAN_OPTIONS"] = "report_bugs=0"  # not meson's and pip's
+        options += ["-Db_lundef=false"]
     if s.name in PY_SANITIZERS:
         options += [f"-Db_sanitize={PY_SANITIZERS[s.name]}"]
     code = run([ROOT / "tools" / "venv.sh", venv, s.python], log, env)
@@ -225,6 +243,9 @@ def test_py(s: Suite, live: bool, extra: list[str]) -> None:
         env |= {"LD_PRELOAD": lib, "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"}
     if s.name == "ubsan-py":
         env["UBSAN_OPTIONS"] = "print_stacktrace=1"
+    if s.name == "tsan-py":
+        env["TSAN_OPTIONS"] = tsan_options(s.python)
+        extra = ["-o", f"timeout={TSAN_LIMIT}", "-o", f"faulthandler_timeout={TSAN_LIMIT - 20}", *(extra or TSAN_TESTS)]
     begin = time.monotonic()
     check = (
         "import sys, ramet; gil = getattr(sys, '_is_gil_enabled', lambda: True)();"
@@ -288,6 +309,42 @@ def test_py(s: Suite, live: bool, extra: list[str]) -> None:
         s.trouble = f"pytest ended early, exit status {code}"
     elif code and not s.failed:
         s.trouble = f"pytest: exit status {code}"
+    if s.name == "tsan-py":
+        races = tsan_reports()
+        s.failed += len(races)
+        s.failures += races
+
+
+def tsan_options(python: str) -> str:
+    """CPython's own list of what to leave out, and ours; and every process writes its reports to a file of its own."""
+    shutil.rmtree(TSAN_OUT, ignore_errors=True)
+    TSAN_OUT.mkdir(parents=True)
+    theirs = Path(python).parent.parent / "suppressions_free_threading.txt"
+    both = TSAN_OUT / "suppressions.txt"
+    both.write_text(theirs.read_text() + (ROOT / "tools" / "tsan.supp").read_text())
+    # the status of who has a report stays as it is: what counts is the files, and some tests want a status
+    symbolizer = shutil.which("llvm-symbolizer-14") or shutil.which("llvm-symbolizer") or ""
+    return (
+        f"suppressions={both}:log_path={TSAN_OUT}/report:exitcode=0:die_after_fork=0:history_size=4:report_thread_leaks=0"
+        + f":external_symbolizer_path={symbolizer}" * bool(symbolizer)
+    )
+
+
+def tsan_reports() -> list[str]:
+    """One line for each kind of report, whatever process it comes from; the reports themselves are printed."""
+    kinds: dict[str, int] = {}
+    for file in sorted(TSAN_OUT.glob("report.*")):
+        text = file.read_text(errors="replace")
+        for report in re.split(r"^={18}$", text, flags=re.MULTILINE):
+            if not (summary := re.search(r"^SUMMARY: (.*)$", report, re.MULTILINE)):
+                if report.strip() and not report.lstrip().startswith("ThreadSanitizer: reported"):
+                    kinds[f"{file.name}: {report.strip().splitlines()[0]}"] = 1
+                continue
+            kind = summary[1].replace(str(ROOT) + "/", "")
+            if kind not in kinds:
+                say(f"--- {file}{report.rstrip()}")
+            kinds[kind] = kinds.get(kind, 0) + 1
+    return [f"{kind} ({n} times)" for kind, n in kinds.items()]
 
 
 def test_cpython(s: Suite, modules: list[str]) -> None:
@@ -344,18 +401,20 @@ def main() -> int:
         if name in C_OPTIONS:
             suites.append(Suite(name, "C tests" + {"c": "", "asan": ", ASan", "ubsan": ", UBSan"}[name]))
         elif name in PY_SANITIZERS:
-            best = next((k for k in ("3.13", "3.12", "3.11", "3.14", "3.15") if k in pythons), None)
+            wanted = [TSAN_PYTHON] if name == "tsan-py" else ["3.13", "3.12", "3.11", "3.14", "3.15"]
+            best = next((k for k in wanted if k in pythons), None)
             if not best:
-                ap.error("no CPython found")
+                how = f" {TSAN_PYTHON} (make pythons WHICH={TSAN_PYTHON} builds it)" if name == "tsan-py" else ""
+                ap.error(f"no CPython{how} found")
             version, path = pythons[best]
-            kind = {"asan-py": "ASan", "ubsan-py": "UBSan"}[name]
+            kind = {"asan-py": "ASan", "ubsan-py": "UBSan", "tsan-py": "TSan, as is the interpreter"}[name]
             suites.append(Suite(name, f"Python {version}, extension under {kind}", python=path))
         elif name == "py":
             if not pythons:
                 ap.error("no CPython found")
-            suites += [Suite(f"py:{k}", python_title(k, v), python=p) for k, (v, p) in pythons.items() if k[-1] != "d"]
+            suites += [Suite(f"py:{k}", python_title(k, v), python=p) for k, (v, p) in pythons.items() if usual(k)]
         elif name == "cpython":
-            suites += [cpython_suite(k, *found) for k, found in pythons.items() if not imports_only(k) and k[-1] != "d"]
+            suites += [cpython_suite(k, *found) for k, found in pythons.items() if usual(k) and not imports_only(k)]
         elif name.startswith(("py:", "cpython:")):
             kind, k = name.split(":")
             if k not in pythons:
@@ -372,7 +431,7 @@ def main() -> int:
     if pythons:
         say("interpreters:")
         for key, (version, path) in pythons.items():
-            say(f"  {key:6} {version:9} {path}")
+            say(f"  {key:10} {version:9} {path}")
     missing = [k for k in WANTED if k not in pythons] if "py" in args.suites else []
     if missing:
         say(f"  not found: {', '.join(missing)} (make pythons brings 3.13t, 3.14 and 3.15)")
@@ -412,6 +471,11 @@ def main() -> int:
 
 def cpython_suite(key: str, version: str, path: str) -> Suite:
     return Suite(f"cpython:{key}", f"CPython {version}{'t' * key.endswith('t')}'s own tests", python=path)
+
+
+def usual(key: str) -> bool:
+    """Not one that is tested only when it is named: a debug build, or one with a sanitizer."""
+    return not key.endswith(("d", "-tsan"))
 
 
 def imports_only(key: str) -> bool:
