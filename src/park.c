@@ -75,10 +75,7 @@ rm_inline void run_unlock(rm_p *p) {
 }
 
 /* The only call of rm_arch_switch: its return is predicted because there is just this one. */
-#if defined(RM_TSAN)
-__attribute__((no_sanitize("thread")))
-#endif
-static rm_noinline void switch_to(rm_p *p, rm_g *from, rm_g *to, bool dying) {
+RM_TSAN_BLIND static rm_noinline void switch_to(rm_p *p, rm_g *from, rm_g *to, bool dying) {
     rm_assert(from != to && p->cur == from);
     p->cur = to;
     rm_store(&p->switches, p->switches + 1);
@@ -132,9 +129,11 @@ rm_inline rm_g *pick(rm_p *p) {
     return g ? g : p->g0;
 }
 
-void rm_leave(rm_g *g) {
+RM_TSAN_APART rm_g *pick_last(rm_p *p) { return pick(p); }
+
+RM_TSAN_BLIND void rm_leave(rm_g *g) {
     rm_p *p = g->p;
-    rm_g *to = pick(p);
+    rm_g *to = pick_last(p);
     switch_to(p, g, to, true);
     __builtin_unreachable();
 }

@@ -31,6 +31,19 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
+/* TSan notes which functions a fiber is in, with room for some ten thousand. What a goroutine leaves for good must not be
+ * noted: RM_TSAN_BLIND. Such a function sees no races either, so that what is worth a look stands RM_TSAN_APART. */
+#if !defined(RM_TSAN)
+#define RM_TSAN_BLIND
+#define RM_TSAN_APART rm_inline
+#elif defined(__clang__)
+#define RM_TSAN_BLIND __attribute__((disable_sanitizer_instrumentation))
+#define RM_TSAN_APART static rm_noinline
+#else
+#define RM_TSAN_BLIND __attribute__((no_sanitize("thread")))
+#define RM_TSAN_APART static rm_noinline
+#endif
+
 #if defined(RM_VALGRIND)
 #include <valgrind/valgrind.h>
 #define rm_san_stack(lo, hi) ((void)VALGRIND_STACK_REGISTER(lo, hi))
