@@ -69,7 +69,7 @@ py_goroutine *goroutine_handle(core_state *st, rm_g *g) {
 /* The goroutine shall keep its handle. */
 static void keep_handle(py_goroutine *self) {
     rm_g *g = self->g;
-    if (!g || g->embed.pyflags & PYF_OWNS_HANDLE) return;
+    if (!g || g->embed.pyflags & (PYF_OWNS_HANDLE | PYF_ENDS)) return;
     g->embed.pyflags |= PYF_OWNS_HANDLE;
     Py_INCREF(self);
 }
@@ -98,7 +98,7 @@ static void goroutine_finalize(py_goroutine *self) {
 
 static void handle_unbind(py_goroutine *self) {
     CORE_OWNED;
-    if (self->g) self->g->embed.handle = NULL;
+    if (self->g && self->g->embed.handle == (PyObject *)self) self->g->embed.handle = NULL;
 }
 
 static void goroutine_free(py_goroutine *self) {
@@ -212,6 +212,17 @@ static int finish(core_state *st, rm_g *g, PyObject *result) {
     return status;
 }
 
+/* One that was made while what the goroutine held was dropped, by code that ran then, or by another thread: its end is
+ * told, too, and the outcome that nobody kept is None. Drops no reference: nothing can run any more. */
+static void finish_late(rm_g *g) {
+    py_goroutine *h = (py_goroutine *)g->embed.handle;
+    if (rm_likely(!h)) return;
+    h->outcome = Py_NewRef(Py_None);
+    h->status = GO_RETURNED;
+    h->g = NULL;
+    g->embed.handle = NULL;
+}
+
 int goroutine_lost(core_state *st, rm_g *g, PyObject *to_close) {
     py_goroutine *h = handle_of(g);
     if (!h) return 0;
@@ -295,6 +306,7 @@ static void go_entry(void *arg) {
     rm_pystate_end(&g->embed.py, st->tstate);
     if (rm_unlikely(g == st->rt->main_g)) host_forked_exit(st, g, status == GO_RAISED);
     rm_owned_take();
+    finish_late(g);
 }
 
 /* ------------------------------------------------------------------ go ---- */
@@ -475,7 +487,7 @@ py_chan *goroutine_done_chan(py_goroutine *self) {
         py_chan *c = chan_new(self->st, 0);
         if (!c) return NULL;
         self->done_chan = (PyObject *)c;
-        if (self->g) keep_handle(self);
+        if (self->g && !(self->g->embed.pyflags & PYF_ENDS)) keep_handle(self);
         else rm_chan_close(&c->c);
     }
     return (py_chan *)self->done_chan;

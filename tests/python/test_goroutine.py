@@ -221,6 +221,27 @@ def test_current():
     assert current() is current() and current().id == 1 and current().name == "main"
 
 
+def test_a_handle_that_is_made_while_the_goroutine_is_dropped():
+    """By a finalizer of what it held: the outcome has been told by then, so that there is no other than None."""
+    late, told = [], []
+
+    class Asks:
+        def __del__(self):
+            h = ramet.current()
+            h.name = "late"
+            late.extend([h, h is ramet.current(), ramet.select(h.if_done()).value is h, h.done(), *ramet._core._goroutines()])
+            go(lambda: told.append(h.join(T)))
+            gosched()
+
+    g = go(lambda held: 5, Asks())
+    assert g.join(T) == 5
+    gosched()
+    h, same, ready, done, *alive = late
+    assert h is not g and h.id == g.id and same and ready and not done and h in alive
+    assert h.done() and h.join(T) is None and h.exception() is None and h.state == "done" and h.name == "late"
+    assert told == [None] and not h.cancel()
+
+
 def test_ids_grow():
     ids = [go(int).id for _ in range(10)]
     assert ids == sorted(set(ids)) and 1 not in ids
