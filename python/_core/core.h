@@ -38,6 +38,7 @@ typedef struct py_goroutine {
     rm_pyplace born;     /* of one that has raised: where go() was called */
     uint8_t status;      /* GO_* */
     bool collected;      /* somebody has seen how it ended */
+    bool finalized;      /* its finalizer has run, by a collection perhaps while the goroutine is alive */
 } py_goroutine;
 enum { GO_ALIVE = 0, GO_RETURNED, GO_RAISED, GO_CANCELLED };
 

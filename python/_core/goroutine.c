@@ -27,7 +27,7 @@ static py_goroutine *handle_new(core_state *st) {
     self->outcome = self->name = self->done_chan = self->weakrefs = NULL;
     self->born = (rm_pyplace){NULL, 0};
     self->status = GO_ALIVE;
-    self->collected = false;
+    self->collected = self->finalized = false;
 #ifdef Py_GIL_DISABLED
     _PyObject_SetMaybeWeakref((PyObject *)self); /* its goroutine's pointer is one: handle_of */
 #endif
@@ -89,6 +89,7 @@ static int goroutine_clear(py_goroutine *self) {
 
 /* An exception that nobody has asked for is reported when the last handle goes. */
 static void goroutine_finalize(py_goroutine *self) {
+    self->finalized = true;
     if (self->status != GO_RAISED || self->collected || !self->outcome) return;
     self->collected = true;
     PyObject *saved = core_take_exception();
@@ -184,7 +185,8 @@ static int finish(core_state *st, rm_g *g, PyObject *result) {
                 core_raise_in_main(st, Py_NewRef(result));
             } else if (g->embed.pyflags & PYF_COLLECTED) {
                 if (handle) handle->collected = true;
-            } else if (!handle || g == st->rt->main_g) { /* in a forked child nobody is left who would ask */
+            } else if (!handle || handle->finalized || g == st->rt->main_g) {
+                /* nobody can ask, nor will a finalizer; nor in a forked child, where nobody is left who would */
                 py_goroutine *h = goroutine_handle(st, g);
                 if (h) h->collected = true;
                 core_call_excepthook(st, (PyObject *)h, result);

