@@ -66,8 +66,9 @@ uint64_t rm_g_queue(rm_rt *rt, rm_g *g, void (*entry)(void *), void *arg) {
     g->entry = entry;
     g->arg = arg;
     g->creator = self ? self->id : 0;
-    if (rm_unlikely(g->flags & RM_GF_SYSTEM)) rt->system++;
-    uint64_t id = rm_locked() ? rm_fetch_add(&rt->next_id, 1) + 1 : ++rt->next_id;
+    if (rm_unlikely(g->flags & RM_GF_SYSTEM)) rm_store(&rt->system, rt->system + 1);
+    uint64_t id = rm_locked() ? rm_fetch_add(&rt->next_id, 1) + 1 : rt->next_id + 1;
+    if (!rm_locked()) rm_store(&rt->next_id, id);
     rm_store(&g->id, id); /* one with an old handle may be looking */
     g->since = rm_load(&rt->p.now);
     if (rm_likely(rm_owns(&rt->p))) {
@@ -102,7 +103,7 @@ RM_TSAN_APART void live(rm_g *g) {
     rm_assert(!g->scope || !g->scope->g || g->scope->g != g);
     rm_sudog *joined = NULL, **at = &joined;
     rm_lock_take(&rt->lock);
-    if (rm_unlikely(g->flags & RM_GF_SYSTEM)) rt->system--;
+    if (rm_unlikely(g->flags & RM_GF_SYSTEM)) rm_store(&rt->system, rt->system - 1);
     rm_store(&rt->ended, rt->ended + 1);
     g->id = 0;
     g->state = RM_DEAD;

@@ -77,7 +77,7 @@ rm_inline void run_unlock(rm_p *p) {
 /* The only call of rm_arch_switch: its return is predicted because there is just this one. */
 RM_TSAN_BLIND static rm_noinline void switch_to(rm_p *p, rm_g *from, rm_g *to, bool dying) {
     rm_assert(from != to && p->cur == from);
-    p->cur = to;
+    rm_store(&p->cur, to);
     rm_store(&p->switches, p->switches + 1);
     void *fresh = NULL;
     if (rm_unlikely(to->fresh)) {

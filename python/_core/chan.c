@@ -97,7 +97,7 @@ static void chan_dealloc(py_chan *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     Py_TRASHCAN_BEGIN(self, chan_dealloc); /* channels in channels in channels */
-    if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
+    core_clear_weakrefs((PyObject *)self, &self->weakrefs);
     chan_clear(self);
     rm_assert(!self->c.recvq.first && !self->c.sendq.first);
     PyMem_Free(self->c.buf);

@@ -26,6 +26,11 @@
 
 typedef struct core_state core_state;
 
+/* For a deallocator. Without a GIL another thread may just be taking the last one off the list. */
+rm_inline void core_clear_weakrefs(PyObject *self, PyObject **list) {
+    if (rm_unlikely(rm_load_acq(list))) PyObject_ClearWeakRefs(self);
+}
+
 /* A handle. The goroutine does not need it: it is made for whoever asks, and finds back by g and id. */
 typedef struct py_goroutine {
     PyObject_HEAD core_state *st;

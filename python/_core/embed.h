@@ -19,7 +19,7 @@ typedef struct rm_embed_g {
     const struct py_select *select; /* while it waits in one */
     PyObject *const *waits_with; /* for a channel or in a select: with what arguments, if it was called with any */
     uint32_t pyflags;  /* PYF_* */
-    uint32_t yellow;   /* bytes of the guard that are open */
+    uint32_t yellow;   /* atomic: bytes of the guard that are open */
 } rm_embed_g;
 
 /* What a goroutine's Python code touches first: its innermost frame. */

@@ -104,7 +104,7 @@ static void handle_unbind(py_goroutine *self) {
 
 static void goroutine_free(py_goroutine *self) {
     PyTypeObject *type = Py_TYPE(self);
-    if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
+    core_clear_weakrefs((PyObject *)self, &self->weakrefs);
     goroutine_clear(self);
     Py_XDECREF(self->name);
     Py_XDECREF(self->born.code);
@@ -335,7 +335,8 @@ static rm_g *spawn(core_state *st, PyObject *fn, PyObject *const *args, Py_ssize
     g->embed.nargs = nargs;
     g->embed.kwnames = Py_XNewRef(kwnames);
     g->embed.handle = NULL;
-    g->embed.pyflags = g->embed.yellow = 0;
+    g->embed.pyflags = 0;
+    rm_store(&g->embed.yellow, 0); /* sysmon may be looking at who had the stack before */
     g->embed.pending = NULL;
     g->embed.at_end = Py_XNewRef(then);
     g->embed.born = born;

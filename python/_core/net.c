@@ -99,7 +99,7 @@ static void conn_dealloc(py_conn *self) {
     if (PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) return;
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
-    if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
+    core_clear_weakrefs((PyObject *)self, &self->weakrefs);
     CORE_OWNED;
     if (self->c) rm_conn_unref(self->c);
     free(self->in.p);

@@ -43,7 +43,7 @@ static py_scope *scope_new(core_state *st, int kind, int64_t ahead) {
 static void scope_dealloc(py_scope *self) {
     PyTypeObject *type = Py_TYPE(self);
     core_state *st = self->st;
-    if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
+    core_clear_weakrefs((PyObject *)self, &self->weakrefs);
     Py_XDECREF(self->parent);
     CORE_OWNED;
     if (rm_likely(st->nfree_scopes < 8 && type == st->scope_type)) /* not any more once the module is cleared */

@@ -58,7 +58,7 @@ static void cond_dealloc(py_cond *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     Py_TRASHCAN_BEGIN(self, cond_dealloc); /* any lock will do, also a Cond */
-    if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
+    core_clear_weakrefs((PyObject *)self, &self->weakrefs);
     cond_clear(self);
     type->tp_free(self);
     Py_DECREF(type);

@@ -447,7 +447,7 @@ static void queue_dealloc(py_queue *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     Py_TRASHCAN_BEGIN(self, queue_dealloc); /* queues of queues of queues */
-    if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
+    core_clear_weakrefs((PyObject *)self, &self->weakrefs);
     queue_clear(self);
     Py_CLEAR(self->queue);
     Py_CLEAR(self->mutex);

@@ -115,7 +115,7 @@ static void timer_dealloc(py_timer *self) {
     CORE_OWNED;
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
-    if (self->weakrefs) PyObject_ClearWeakRefs((PyObject *)self);
+    core_clear_weakrefs((PyObject *)self, &self->weakrefs);
     timer_clear(self);
     Py_XDECREF(self->fn);
     Py_XDECREF(self->args);

@@ -87,7 +87,7 @@ bool rm_yellow_overflow(rm_rt *rt, rm_g *g, void *addr) {
     size_t open = below + PART < most ? below + PART : most;
     if (rm_stack_open_guard(&rt->stacks, g, open)) return false;
     PyThreadState *ts = g->p->embed_tstate;
-    g->embed.yellow = (uint32_t)open;
+    rm_store(&g->embed.yellow, (uint32_t)open);
     /* the first time leave what makes a trashcan put things off, if it is deallocation that has come so deep */
     int left = g->embed.pyflags & PYF_YELLOW ? 0 : RM_PY_COUNTER_LEFT;
     g->embed.pyflags |= PYF_YELLOW;
@@ -103,14 +103,14 @@ void rm_yellow_close(rm_g *g, PyThreadState *ts) {
     if (&here < g->lo + 4096) return;
     RM_PY_COUNTER(ts) += g->embed.py.counter;
     g->embed.py.counter = 0;
-    g->embed.yellow = 0;
+    rm_store(&g->embed.yellow, 0);
     g->embed.pyflags &= ~(uint32_t)PYF_YELLOW;
     rm_stack_close_guard(&g->p->rt->stacks, g);
 }
 
 void rm_yellow_watch(rm_rt *rt) {
     rm_g *g = rm_load(&rt->p.cur);
-    if (rm_load(&g->embed.pyflags) & PYF_YELLOW) ask(rt->embedder);
+    if (rm_load(&g->embed.yellow)) ask(rt->embedder);
 }
 
 #else

@@ -7,7 +7,7 @@ import time
 
 import pytest
 import ramet
-from helpers import T, parked, run_py
+from helpers import T, parked, run_py, until
 from ramet import Chan, Goroutine, go, gosched
 from ramet.time import sleep
 
@@ -38,6 +38,26 @@ def test_excepthook_when_the_handle_goes(reports):
     reports.clear()
     gc.collect()
     assert reports == []  # once
+
+
+def test_excepthook_when_it_fails_while_its_handle_is_being_collected(reports):
+    """Finalizers are called before anything is dropped, and once: the handle's comes too early."""
+    c = Chan(1)
+    g = go(lambda: (c.recv(), fail()))
+    parked(g)
+
+    class Wakes:
+        def __del__(self):
+            c.send(None)
+            until(lambda: reports, sleep=sleep)
+
+    garbage = [g, Wakes()]
+    garbage.append(garbage)
+    del g, garbage
+    gc.collect()
+    until(lambda: reports, sleep=sleep)
+    gc.collect()
+    assert [type(e) for g, e in reports] == [ValueError]
 
 
 def test_excepthook_not_when_collected(reports):

@@ -11,7 +11,7 @@ from helpers import TSAN, T, until
 from ramet import go, sync
 from ramet.time import sleep
 
-N = 100 if TSAN else 1000  # how often each worker does what it does
+N = 96 if TSAN else 1000  # how often each worker does what it does
 MAIN = threading.get_ident()  # goroutines run there
 
 
