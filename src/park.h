@@ -136,7 +136,9 @@ struct rm_rt {
 };
 
 /* Goroutines that are alive, the runtime's own aside. */
-rm_inline uint64_t rm_rt_count(const rm_rt *rt) { return rm_load(&rt->next_id) - rm_load(&rt->ended) - rm_load(&rt->system); }
+rm_inline uint64_t rm_rt_count(const rm_rt *rt) {
+    return rm_load(&rt->next_id) - rm_load(&rt->ended) - rm_load(&rt->system);
+}
 
 /* Call fn for every such goroutine, main first, the others in no order, until it returns false. Owner of the proc. fn
  * may cancel, not end, goroutines. */

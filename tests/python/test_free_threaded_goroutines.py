@@ -14,7 +14,7 @@ from helpers import T, until
 from ramet import Chan, GoroutineCancelled, WouldBlock, _core, context, debug, default, go, select, sync
 from ramet.sync.atomic import AtomicLong
 from ramet.time import Ticker, Timer, after_func, sleep
-from together import N, Together, breathe, change_often, observed, start, together
+from together import N, Together, breathe, change_often
 
 pytestmark = pytest.mark.usefixtures(change_often.__name__)
 
@@ -104,7 +104,7 @@ def test_threads_start_and_others_end_them():
             handles.send((go(body, c), c, (k, i)))
 
     def end(k):
-        joined = cancelled = unbegun = 0
+        joined = cancelled = 0
         for g, c, value in handles:
             if value[1] % 2:
                 c.send(value)
@@ -242,7 +242,12 @@ def test_together_functions():
                 gs = [go(square, j) for j in range(4)]
                 done, pending = ramet.wait(gs, T)
                 assert done == set(gs) and not pending
-                assert sorted(g.join() for g in ramet.as_completed([go(square, j) for j in range(4)], T)) == [0, 1, 4, 9]
+                assert sorted(g.join() for g in ramet.as_completed([go(square, j) for j in range(4)], T)) == [
+                    0,
+                    1,
+                    4,
+                    9,
+                ]
                 assert [f.result(T) for f in [executor.submit(square, j) for j in range(4)]] == [0, 1, 4, 9]
                 if k % 2 == 0:  # which is a thread
                     assert ramet.run(square, i - i % 7) == (i - i % 7) ** 2

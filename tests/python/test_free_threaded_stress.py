@@ -16,7 +16,6 @@ from together import N, Together, breathe, change_often, observed, start, togeth
 pytestmark = pytest.mark.usefixtures(change_often.__name__)
 
 
-
 # ---- channels ----------------------------------------------------------------------------------------
 
 
@@ -138,7 +137,9 @@ def test_select_both_ways_on_many():
             a, b, c, d = (recvs[(k + i + j) % 4] for j in range(4))
             value = k * N + i
             try:
-                s = select(a, b, chans[(k + i + 2) % 4].if_send(value), chans[(k + i + 3) % 4].if_send(value), timeout=0.0005)
+                s = select(
+                    a, b, chans[(k + i + 2) % 4].if_send(value), chans[(k + i + 3) % 4].if_send(value), timeout=0.0005
+                )
             except TimeoutError:
                 continue
             if s.index < 2:
@@ -242,7 +243,9 @@ class Section:
         self.inside -= 1
 
 
-@pytest.mark.parametrize("kind", [sync.Mutex, sync.RLock, sync.RWMutex, sync.Semaphore, sync.BoundedSemaphore, sync.Cond])
+@pytest.mark.parametrize(
+    "kind", [sync.Mutex, sync.RLock, sync.RWMutex, sync.Semaphore, sync.BoundedSemaphore, sync.Cond]
+)
 def test_mutual_exclusion(kind):
     lock, section = kind(), Section()
 

@@ -229,7 +229,9 @@ def test_a_handle_that_is_made_while_the_goroutine_is_dropped():
         def __del__(self):
             h = ramet.current()
             h.name = "late"
-            late.extend([h, h is ramet.current(), ramet.select(h.if_done()).value is h, h.done(), *ramet._core._goroutines()])
+            late.extend(
+                [h, h is ramet.current(), ramet.select(h.if_done()).value is h, h.done(), *ramet._core._goroutines()]
+            )
             go(lambda: told.append(h.join(T)))
             gosched()
 
