@@ -279,7 +279,8 @@ def test_py(s: Suite, live: bool, extra: list[str]) -> None:
     ]
     if key.endswith("t") and not SLOW and not any(a.startswith("tests") for a in extra):
         extra = [*extra, "tests/python"]  # the slowest of all interpreters; `make test-all` runs the rest there
-    code = run([*cmd, *extra], log, env, limit=PYTEST_LIMIT, live=live, append=True)
+    limit = PYTEST_LIMIT * (3 if s.name == "tsan-py" else 1)
+    code = run([*cmd, *extra], log, env, limit=limit, live=live, append=True)
     s.seconds += time.monotonic() - begin
     if not live:
         with output:
@@ -305,7 +306,7 @@ def test_py(s: Suite, live: bool, extra: list[str]) -> None:
         if at:
             s.failures.append("ended in {}:{} {}".format(*(x.decode() for x in at.groups())))
     if code == -1:
-        s.trouble = f"took more than {PYTEST_LIMIT} s"
+        s.trouble = f"took more than {limit} s"
     elif code < 0:
         s.trouble = f"pytest died of {signal.Signals(-code).name}"
     elif code == 5:
