@@ -462,6 +462,7 @@ static int add_exceptions(PyObject *m, core_state *st) {
 static int core_exec(PyObject *module) {
     core_state *st = core_of(module);
     CORE_OWNED;
+    rm_owned_init();
     memset(st, 0, sizeof *st);
     st->module = module;
     st->interp = PyInterpreterState_Get();

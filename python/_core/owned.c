@@ -14,6 +14,29 @@ void rm_owned_suspend_below(PyThreadState *ts, PyCriticalSection *c) {
     ts->critical_section = top;
 }
 
+/* ------------------------------------------------------------------ forks ---- */
+
+static bool owned_by(PyThreadState *ts) {
+    for (uintptr_t c = ts ? ts->critical_section : 0; c;) {
+        PyCriticalSection *section = (PyCriticalSection *)(c & ~(uintptr_t)_Py_CRITICAL_SECTION_MASK);
+        if (_PyCriticalSection_IsActive(c) && section->_cs_mutex == &rm_owner_mutex) return true;
+        c = section->_cs_prev;
+    }
+    return false;
+}
+
+/* In the child. The world stood still when it was made, but the lock may have been handed to a thread that was waiting
+ * for it: that one is not there any more. */
+static void forked(void) {
+    if (!owned_by(PyThreadState_GetUnchecked())) rm_owner_mutex = (PyMutex){0};
+}
+
+void rm_owned_init(void) {
+    static bool done;
+    if (!done) pthread_atfork(NULL, NULL, forked); /* os.register_at_fork's handlers may use us already */
+    done = true;
+}
+
 /* ------------------------------------------------------------------ trampolines ---- */
 
 /* A table of functions a signature, each of which calls its target with the lock held. C has no closures: that many

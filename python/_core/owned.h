@@ -106,6 +106,9 @@ rm_inline uintptr_t rm_owned_out(PyThreadState *ts) {
     return top;
 }
 
+/* For the children of forks. */
+void rm_owned_init(void);
+
 /* As PyType_FromModuleAndSpec and PyModule_AddFunctions. */
 PyObject *core_type(PyObject *module, PyType_Spec *spec, PyObject *bases);
 int core_functions(PyObject *module, PyMethodDef *functions);
@@ -119,6 +122,7 @@ int core_functions(PyObject *module, PyMethodDef *functions);
     } while (0)
 rm_inline void rm_owned_take(void) {}
 rm_inline void rm_owned_drop(void) {}
+rm_inline void rm_owned_init(void) {}
 #define core_type PyType_FromModuleAndSpec
 #define core_functions PyModule_AddFunctions
 
