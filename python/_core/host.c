@@ -14,6 +14,7 @@
 #include "core.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -144,12 +145,27 @@ static bool user_signal_handler(core_state *st) {
     return found;
 }
 
+static int count_threads(PyInterpreterState *interp) {
+    int n = 0;
+#ifdef Py_GIL_DISABLED
+    /* Others end meanwhile. As CPython takes this lock: whoever waits for it stays attached, because a stopped world goes on
+     * only by it. */
+    PyMutex *list = &_PyRuntime.interpreters.mutex;
+    for (uint8_t free = _Py_UNLOCKED; !_Py_atomic_compare_exchange_uint8(&list->_bits, &free, _Py_LOCKED);
+         free = _Py_UNLOCKED)
+        sched_yield();
+    for (PyThreadState *ts = interp->threads.head; ts; ts = ts->next) n++;
+    PyMutex_Unlock(list);
+#else
+    for (PyThreadState *ts = PyInterpreterState_ThreadHead(interp); ts; ts = PyThreadState_Next(ts)) n++;
+#endif
+    return n;
+}
+
 static bool other_threads(core_state *st) {
     ramet_stats stats;
     rm_pool_stats(st->rt, &stats);
-    int n = 0;
-    for (PyThreadState *ts = PyInterpreterState_ThreadHead(st->interp); ts; ts = PyThreadState_Next(ts)) n++;
-    return n > 1 + (int)stats.pool_threads + (int)rm_load(&st->rt->foreign_blocked);
+    return count_threads(st->interp) > 1 + (int)stats.pool_threads + (int)rm_load(&st->rt->foreign_blocked);
 }
 
 static bool newer_wait(rm_g *g, void *arg) {
@@ -455,13 +471,13 @@ static int start_hosted(core_state *st) {
 }
 
 static bool in_greenlet(void) {
-    PyObject *name = PyUnicode_InternFromString("greenlet"), *modules = PyImport_GetModuleDict();
-    PyObject *greenlet = name ? PyDict_GetItemWithError(modules, name) : NULL; /* borrowed: no Python code runs */
+    PyObject *name = PyUnicode_InternFromString("greenlet"), *greenlet = name ? PyImport_GetModule(name) : NULL;
     PyObject *current = greenlet ? PyObject_CallMethod(greenlet, "getcurrent", NULL) : NULL;
     PyObject *parent = current ? PyObject_GetAttrString(current, "parent") : NULL;
     bool inside = parent && parent != Py_None;
     Py_XDECREF(parent);
     Py_XDECREF(current);
+    Py_XDECREF(greenlet);
     Py_XDECREF(name);
     PyErr_Clear();
     return inside;
@@ -489,12 +505,13 @@ int host_start(core_state *st) {
         Py_END_ALLOW_THREADS
     }
     if (st->rt) return 0;
+    st->starting = true; /* from before the first call that may let another thread in here */
     if (in_greenlet()) { /* main's goroutine would be taken for another greenlet from then on */
+        st->starting = false;
         PyErr_SetString(PyExc_RuntimeError, "ramet: first used in a greenlet that is not its thread's own: use it, for "
                                             "instance by ramet.gosched(), before greenlets are switched to");
         return -1;
     }
-    st->starting = true;
     rm_arena_install();
     int e = host_in_main_thread(st) ? make_rt(st, false) : start_hosted(st);
     st->starting = false;
