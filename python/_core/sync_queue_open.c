@@ -8,27 +8,22 @@ static PyObject *container(const py_queue *self) {
     return self->kind == FIFO ? PyObject_CallNoArgs(self->st->queue[Q_DEQUE]) : PyList_New(0);
 }
 
-static int fill(py_queue *self, PyObject *to) {
-    for (size_t i = 0; i < self->n; i++) {
-        PyObject *item = self->items[(self->head + i) & (self->cap - 1)];
-        PyObject *r = PyObject_CallMethodOneArg(to, self->st->queue[Q_APPEND], item);
-        if (!r) return -1;
-        Py_DECREF(r);
-    }
-    return 0;
+/* New reference. */
+static PyObject *items_of(const py_queue *self) {
+    PyObject *list = PyList_New((Py_ssize_t)self->n);
+    for (size_t i = 0; list && i < self->n; i++)
+        PyList_SET_ITEM(list, (Py_ssize_t)i, Py_NewRef(self->items[(self->head + i) & (self->cap - 1)]));
+    return list;
 }
 
-static int make_open(py_queue *self) {
-    core_state *st = self->st;
-    PyObject *queue = container(self), *mutex = PyObject_CallNoArgs((PyObject *)st->mutex_type), *cond[3] = {NULL};
-    bool ok = queue && mutex && !fill(self, queue);
-    for (int i = 0; ok && i < 3; i++) ok = (cond[i] = PyObject_CallOneArg((PyObject *)st->cond_type, mutex)) != NULL;
-    if (!ok) {
-        Py_XDECREF(queue);
-        Py_XDECREF(mutex);
-        for (int i = 0; i < 3; i++) Py_XDECREF(cond[i]);
-        return -1;
-    }
+static bool still_has(const py_queue *self, PyObject *list) {
+    bool same = PyList_GET_SIZE(list) == (Py_ssize_t)self->n;
+    for (size_t i = 0; same && i < self->n; i++)
+        same = PyList_GET_ITEM(list, (Py_ssize_t)i) == self->items[(self->head + i) & (self->cap - 1)];
+    return same;
+}
+
+static void open_with(py_queue *self, PyObject *queue, PyObject *mutex, PyObject *const *cond) { /* all stolen */
     self->queue = queue;
     self->mutex = (py_mutex *)mutex;
     self->not_empty = (py_cond *)cond[0];
@@ -39,16 +34,34 @@ static int make_open(py_queue *self) {
     queue_wake_all(&self->putters, false);
     queue_wake_all(&self->joiners, false);
     queue_drop_items(self); /* the container has them */
-    return 0;
+}
+
+/* Finalizers and other threads may use the queue while the parts are made. 1: they have, and it is to be done again. */
+static int make_open(py_queue *self) {
+    core_state *st = self->st;
+    PyObject *items = items_of(self), *queue = NULL, *mutex = NULL, *cond[3] = {NULL};
+    if (items) queue = self->kind == FIFO ? PyObject_CallOneArg(st->queue[Q_DEQUE], items) : Py_NewRef(items);
+    if (queue) mutex = PyObject_CallNoArgs((PyObject *)st->mutex_type);
+    bool ok = mutex != NULL;
+    for (int i = 0; ok && i < 3; i++) ok = (cond[i] = PyObject_CallOneArg((PyObject *)st->cond_type, mutex)) != NULL;
+    bool alone = ok && !self->open && still_has(self, items);
+    if (alone) {
+        open_with(self, queue, mutex, cond);
+    } else {
+        Py_XDECREF(queue);
+        Py_XDECREF(mutex);
+        for (int i = 0; i < 3; i++) Py_XDECREF(cond[i]);
+    }
+    Py_XDECREF(items);
+    return ok ? !self->open : -1;
 }
 
 int queue_open_up(py_queue *self) {
     if (rm_likely(self->open)) return 0;
     if (queue_waited_for(self) && !core_enter(self->st)) return -1;
     if (self->open) return 0;
-    int collects = PyGC_Disable(); /* a finalizer could put something in behind our back */
-    int e = make_open(self);
-    if (collects) PyGC_Enable();
+    int e;
+    while ((e = make_open(self)) > 0) continue;
     return e;
 }
 
