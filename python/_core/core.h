@@ -47,7 +47,8 @@ typedef struct py_goroutine {
 } py_goroutine;
 enum { GO_ALIVE = 0, GO_RETURNED, GO_RAISED, GO_CANCELLED };
 
-/* bits of rm_g.embed.pyflags that are ours */
+/* bits of rm_g.embed.pyflags that are ours. Its own thread changes them without the owner lock, too: others, and it then,
+ * do so atomically. */
 enum {
     PYF_OWNS_HANDLE = 1 << 8, /* the goroutine holds a reference to its handle: it has a name or a done_chan */
     PYF_COLLECTED = 1 << 9,   /* somebody has taken care of how it fails */

@@ -70,7 +70,7 @@ py_goroutine *goroutine_handle(core_state *st, rm_g *g) {
 static void keep_handle(py_goroutine *self) {
     rm_g *g = self->g;
     if (!g || g->embed.pyflags & (PYF_OWNS_HANDLE | PYF_ENDS)) return;
-    g->embed.pyflags |= PYF_OWNS_HANDLE;
+    rm_fetch_or(&g->embed.pyflags, PYF_OWNS_HANDLE);
     Py_INCREF(self);
 }
 

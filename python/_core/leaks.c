@@ -383,7 +383,7 @@ static void unwind_leaked(core_state *st) {
     Py_ssize_t n;
     found *list = find_leaked(st, &n);
     for (Py_ssize_t i = 0; i < n; i++) {
-        list[i].g->embed.pyflags |= PYF_LEAKED;
+        rm_fetch_or(&list[i].g->embed.pyflags, PYF_LEAKED);
         rm_g_cancel(st->rt, list[i].g, list[i].id);
     }
     PyMem_RawFree(list);

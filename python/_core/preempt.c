@@ -97,14 +97,24 @@ static bool is_text(PyObject *s, const char *text, Py_ssize_t n) {
 }
 #define IS_TEXT(s, text) is_text(s, text, sizeof text - 1)
 
+/* Of a list that never shrinks. New reference. */
+static PyObject *item(PyObject *list, Py_ssize_t i) {
+#ifdef Py_GIL_DISABLED
+    return PyList_GetItemRef(list, i); /* another thread may be adding one */
+#else
+    return Py_NewRef(PyList_GET_ITEM(list, i));
+#endif
+}
+
 /* A handler of os.register_at_fork. From the first of them to the last, locks that know OS threads only are held. */
 static bool is_fork_handler(const PyInterpreterState *interp, PyCodeObject *code) {
     PyObject *lists[] = {interp->before_forkers, interp->after_forkers_parent}; /* no sysmon in a child until the end */
     for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
         for (Py_ssize_t i = 0; lists[l] && i < PyList_GET_SIZE(lists[l]); i++) {
-            PyObject *fn = PyList_GET_ITEM(lists[l], i);
-            if (PyMethod_Check(fn)) fn = PyMethod_GET_FUNCTION(fn);
-            if (PyFunction_Check(fn) && PyFunction_GET_CODE(fn) == (PyObject *)code) return true;
+            PyObject *of = item(lists[l], i), *fn = PyMethod_Check(of) ? PyMethod_GET_FUNCTION(of) : of;
+            bool is = PyFunction_Check(fn) && PyFunction_GET_CODE(fn) == (PyObject *)code;
+            Py_DECREF(of);
+            if (is) return true;
         }
     return false;
 }
@@ -114,9 +124,11 @@ static bool holds(core_state *st, struct _PyInterpreterFrame *f) {
     PyCodeObject *code = RM_PY_CODE(f);
     if (IS_TEXT(code->co_filename, "<frozen importlib._bootstrap>") || IS_TEXT(code->co_name, "__del__")) return true;
     if (is_fork_handler(st->interp, code)) return true;
-    PyObject *self = code->co_argcount > 0 ? RM_PY_FIRST_LOCAL(f) : NULL;
-    if (self && PyCell_Check(self)) self = PyCell_GET(self);
-    return self && PyObject_TypeCheck(self, (PyTypeObject *)st->raw_io);
+    PyObject *self = code->co_argcount > 0 ? Py_XNewRef(RM_PY_FIRST_LOCAL(f)) : NULL;
+    if (self && PyCell_Check(self)) Py_SETREF(self, PyCell_Get(self)); /* which other threads may change */
+    bool raw = self && PyObject_TypeCheck(self, (PyTypeObject *)st->raw_io);
+    Py_XDECREF(self);
+    return raw;
 }
 
 /* imp.acquire_lock, of whatever thread. */

@@ -90,7 +90,7 @@ bool rm_yellow_overflow(rm_rt *rt, rm_g *g, void *addr) {
     rm_store(&g->embed.yellow, (uint32_t)open);
     /* the first time leave what makes a trashcan put things off, if it is deallocation that has come so deep */
     int left = g->embed.pyflags & PYF_YELLOW ? 0 : RM_PY_COUNTER_LEFT;
-    g->embed.pyflags |= PYF_YELLOW;
+    rm_fetch_or(&g->embed.pyflags, PYF_YELLOW);
     if (g != g->p->cur) return true; /* just being switched from: its counter is saved, and it goes no deeper */
     take_counter(g, ts, left);
     ask(rt->embedder);
@@ -104,7 +104,7 @@ void rm_yellow_close(rm_g *g, PyThreadState *ts) {
     RM_PY_COUNTER(ts) += g->embed.py.counter;
     g->embed.py.counter = 0;
     rm_store(&g->embed.yellow, 0);
-    g->embed.pyflags &= ~(uint32_t)PYF_YELLOW;
+    rm_fetch_and(&g->embed.pyflags, ~(uint32_t)PYF_YELLOW);
     rm_stack_close_guard(&g->p->rt->stacks, g);
 }
 

@@ -17,6 +17,8 @@
 #define rm_xchg(p, v) __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST)
 #define rm_fetch_add(p, v) __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST)
 #define rm_fetch_sub(p, v) __atomic_fetch_sub(p, v, __ATOMIC_SEQ_CST)
+#define rm_fetch_or(p, v) __atomic_fetch_or(p, v, __ATOMIC_RELAXED)
+#define rm_fetch_and(p, v) __atomic_fetch_and(p, v, __ATOMIC_RELAXED)
 #define rm_fence() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 
 /* Compare and swap: true if *p was `old` and is now `new`. */
