@@ -37,8 +37,7 @@ def run(main: Callable[..., Any] | None = None, /, *args: Any, **kwargs: Any) ->
             if main is None:
                 raise RuntimeError("run() without a function belongs in the thread that runs the goroutines")
             return _core.go(main, *args, **kwargs).join()
-        tasks = _tasks[:]
-        _tasks.clear()
+        tasks = [_tasks.pop(0) for _ in range(len(_tasks))]  # another thread may be adding one
         for task in tasks:
             _core.go(task)
         if main is None:

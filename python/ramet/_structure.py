@@ -2,6 +2,7 @@
 
 import concurrent.futures as _futures
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from time import monotonic
 from types import TracebackType
 from typing import Any, TypeVar
@@ -156,7 +157,7 @@ class _Done:
         self._tell(task)
 
     def _tell(self, task: _Task) -> None:
-        if not self._chan.closed:
+        with suppress(_core.ChanClosed):  # nobody waits any more
             self._chan.try_send(task)
 
     def next(self, timeout: float | None = None) -> _Task:
@@ -275,12 +276,12 @@ class Executor(_futures.Executor):
 
     def submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> Future[_T]:
         """Start fn(*args, **kwargs) in a goroutine, once a worker is free: its Future. Never parks. Any thread."""
-        if self._down:
-            raise RuntimeError("cannot schedule new futures after shutdown")
         future: Future[_T] = Future()
         self._waiting.add(future)
         self._members.add(1)
         try:
+            if self._down:  # asked last: shutdown() finds what was in before it
+                raise RuntimeError("cannot schedule new futures after shutdown")
             _core._go_then(lambda: self._ended(future), self._call, future, fn, args, kwargs)
         except BaseException:
             self._ended(future)

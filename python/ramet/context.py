@@ -138,7 +138,12 @@ class _Core:
             if left <= 0:
                 self._late()
             else:
-                self._timer = _core.after_func(left, self._late)
+                timer = _core.after_func(left, self._late)
+                with self._lock:
+                    self._timer = timer
+                    late = self.err is not None  # another thread has cancelled the parent meanwhile
+                if late:
+                    timer.stop()
 
     def _late(self) -> None:
         self.cancel(DeadlineExceeded("context deadline exceeded"), None)
@@ -175,13 +180,14 @@ class _Core:
         with self._lock:
             if self.err is not None:
                 return []
+            self.cause = cause if cause is not None else err  # before err, by which others see that there is one
             self.err = err
-            self.cause = cause if cause is not None else err
             calls, self._calls = self._calls, []
+            timer = self._timer
         if self._parent is not None:
             self._parent.remove(self)
-        if self._timer is not None:
-            self._timer.stop()
+        if timer is not None:
+            timer.stop()
         self.chan.close()
         calls.reverse()
         return calls

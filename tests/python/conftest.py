@@ -44,7 +44,7 @@ NOT_UNDER_ASAN = {
         "test_a_runtime_on_a_thread_of_its_own",
         "test_hooks_in_a_forked_child",
     ),
-    "libasan leaves its allocator locked in a forked child": ("test_fork.py",),
+    "libasan leaves its allocator locked in a forked child": ("test_fork.py", "test_a_fork_while_threads_are_in_ramet"),
 }
 
 

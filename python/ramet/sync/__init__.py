@@ -313,8 +313,11 @@ class Future(_futures.Future[_T]):
 
     def if_done(self) -> _core.Case:
         """The select case that is ready once it is done (its value is None). Any thread."""
-        if self._done_chan is None:
-            chan: _core.Chan[None] = _core.Chan()
-            self._done_chan = chan
-            self.add_done_callback(lambda _: chan.close())
-        return self._done_chan.if_recv()
+        chan = self._done_chan
+        if chan is None:
+            made: _core.Chan[None] = _core.Chan()
+            with self._condition:
+                chan = self._done_chan = self._done_chan or made
+            if chan is made:
+                self.add_done_callback(lambda _: made.close())
+        return chan.if_recv()
