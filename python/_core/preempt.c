@@ -262,7 +262,7 @@ static void no_preempt_leave(py_no_preempt *self) {
     rm_g *g = self->g;
     self->g = NULL;
     self->entered = false;
-    if (g && self->st->rt && g->id == self->id) g->embed.pyflags -= PYF_NO_PREEMPT;
+    if (g && self->st->rt && g->id == self->id) rm_fetch_sub(&g->embed.pyflags, PYF_NO_PREEMPT);
 }
 
 static void no_preempt_dealloc(py_no_preempt *self) {

@@ -10,7 +10,9 @@ static PyObject *container(const py_queue *self) {
 
 /* New reference. */
 static PyObject *items_of(const py_queue *self) {
-    PyObject *list = PyList_New((Py_ssize_t)self->n);
+    PyObject *list = NULL;
+    do Py_XSETREF(list, PyList_New((Py_ssize_t)self->n));
+    while (list && PyList_GET_SIZE(list) != (Py_ssize_t)self->n); /* a collection has come between */
     for (size_t i = 0; list && i < self->n; i++)
         PyList_SET_ITEM(list, (Py_ssize_t)i, Py_NewRef(self->items[(self->head + i) & (self->cap - 1)]));
     return list;

@@ -60,7 +60,7 @@ def test_a_fork_while_threads_are_in_ramet(recwarn):
     for t in ts:
         t.start()
     try:
-        for _ in range(20):
+        for _ in range(12):
             pid = os.fork()
             if not pid:
                 child()
@@ -325,7 +325,7 @@ def test_looking_while_all_is_busy():
         import io
 
         try:
-            for _ in range(5):
+            for _ in range(3):
                 text = io.StringIO()
                 ramet.dump(text)
                 assert "goroutine 1 'main'" in text.getvalue()
