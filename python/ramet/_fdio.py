@@ -7,6 +7,8 @@ is polled first: a pipe that polls readable does not block a read, one that poll
 import io as _io
 import os as _os
 import select as _select
+from collections.abc import Callable as _Callable
+from contextlib import suppress as _suppress
 from typing import Any as _Any
 
 from . import _core
@@ -41,6 +43,8 @@ class PipeEnd(_io.RawIOBase):
     def __init__(self, file: _io.FileIO, writing: bool) -> None:
         fd = file.fileno()
         self._file = file
+        self._to_close = [file]  # whoever takes it out closes it, once
+        self._inside: list[None] = []  # one for each system call under way: the last closes, if close() came meanwhile
         self._closing: _core.Chan[None] = _core.Chan()
         self._poller = _select.poll()
         self._poller.register(fd, _select.POLLOUT if writing else _select.POLLIN)
@@ -84,27 +88,40 @@ class PipeEnd(_io.RawIOBase):
         """Whether the next system call will not block. Never parks."""
         return bool(self._poller.poll(0))
 
-    def _wait(self, what: str) -> None:
+    def _call(self, what: str, call: _Callable[[int, _Any], _Any], arg: _Any) -> _Any:
+        """call(descriptor, arg), as soon as that will not block."""
         parks = enter(what)
         self._open(what)
         if self._writing is (what == "read"):
             raise _io.UnsupportedOperation(f"{what}: this is the end that is {'written' if self._writing else 'read'}")
         self.used = True
-        while not self.ready():
+        while True:
+            self._inside.append(None)
+            try:  # from here on another thread's close() does not make the descriptor another file's
+                if self.closed:
+                    raise _ErrClosed(f"{what}: the pipe was closed meanwhile")
+                if self.ready():
+                    return call(self._fd, arg)
+            finally:
+                self._inside.pop()
+                if self.closed:
+                    self._let_go()
             if parks:
                 _core.select(self._case, self._closing)
             else:
                 self._poller.poll()
-            if self.closed:
-                raise _ErrClosed(f"{what}: the pipe was closed meanwhile")
+
+    def _let_go(self) -> None:
+        if not self._inside:
+            with _suppress(IndexError):
+                self._to_close.pop().close()
 
     def readinto(self, b: _Any) -> int:
         """Read at most len(b) bytes, as soon as there are any: how many; 0 at the end. May park. Goroutines and the
         main thread. ErrClosed if it is closed meanwhile, ValueError if it was before; Cancelled."""
         if self.at_end:
             return 0
-        self._wait("read")
-        return _os.readv(self._fd, [b])
+        return self._call("read", _os.readv, [b])  # type: ignore[no-any-return]
 
     def read(self, n: int | None = -1, /) -> bytes:
         """At most n bytes, as soon as there are any; b"" at the end; all there will be if n is negative or None.
@@ -116,8 +133,7 @@ class PipeEnd(_io.RawIOBase):
             return b""
         if n is None or n < 0:
             return self.readall()
-        self._wait("read")
-        return _os.read(self._fd, n)
+        return self._call("read", _os.read, n)  # type: ignore[no-any-return]
 
     def readall(self) -> bytes:
         """All there will be. As read()."""
@@ -129,9 +145,8 @@ class PipeEnd(_io.RawIOBase):
     def write(self, b: _Any, /) -> int:
         """Write some of b: how many bytes. May park. Goroutines and the main thread. BrokenPipeError if nobody will
         read; ErrClosed if it is closed meanwhile, ValueError if it was before; Cancelled, and nothing is written."""
-        self._wait("write")
-        with memoryview(b) as view, view.cast("B") as octets:
-            return _os.write(self._fd, octets[:_PIPE_BUF])
+        with memoryview(b) as view, view.cast("B") as octets, octets[:_PIPE_BUF] as some:
+            return self._call("write", _os.write, some)  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """Close it. Whoever waits on it gets ErrClosed. A second close does nothing. Never parks. Any thread."""
@@ -145,4 +160,4 @@ class PipeEnd(_io.RawIOBase):
                     self._closing.close()
                 except RuntimeError:  # at exit, when the runtime has ended, and everybody who could wait with it
                     pass
-                self._file.close()
+                self._let_go()

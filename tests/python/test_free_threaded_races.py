@@ -344,3 +344,31 @@ def test_looking_while_all_is_busy():
     g = go(change)
     together(look, look)
     g.join(T)
+
+
+# ---------------------------------------------------------------- pipes
+
+
+def test_a_pipe_closed_between_poll_and_read(monkeypatch):
+    """By another thread, which opens a file then: that one is not read in the pipe's place."""
+    r, w = ramet.io.pipe()
+    w.write(b"x")
+    ready, other = r.ready, []
+
+    def late():
+        answer = ready()
+        by_thread(r.close)
+        other.extend(os.pipe())
+        os.write(other[1], b"of another")
+        return answer
+
+    monkeypatch.setattr(r, "ready", late)
+    assert r.read(10) == b"x"
+    assert os.read(other[0], 10) == b"of another"
+    with pytest.raises(ValueError, match="closed"):
+        r.read(1)
+    with pytest.raises(BrokenPipeError):
+        w.write(b"x")
+    w.close()
+    for fd in other:
+        os.close(fd)
