@@ -158,6 +158,6 @@ class PipeEnd(_io.RawIOBase):
             if self._fd >= 0:
                 try:
                     self._closing.close()
-                except RuntimeError:  # at exit, when the runtime has ended, and everybody who could wait with it
+                except (RuntimeError, _core.ChanClosed):  # at exit, when nobody can wait; or two close it at once
                     pass
                 self._let_go()
