@@ -126,8 +126,11 @@ struct core_state {
     uint32_t preempt_asked;  /* atomic: sysmon has tripped it, and the handler has not run */
     uint32_t preempt_again;  /* sysmon's: how often it has left it at that */
     uint64_t preempt_for;    /* atomic: who is meant: the switch it runs since */
-    uint64_t preempt_put_off_for; /* likewise: for whom it has been put off, */
-    unsigned preempt_put_off;     /* and how often */
+    uint64_t preempt_put_off_for;  /* likewise: for whom it has been put off, */
+    int64_t preempt_put_off_since; /* since when, */
+    unsigned preempt_put_off;      /* for how many slices, */
+    unsigned preempt_looks;        /* and how often we have looked whether a lock is held still */
+    PyObject *lock_names[5];       /* locks.c's */
     PyObject *preempt_handler, *import_locked, *raw_io;
     PyTypeObject *no_preempt_type;
     int leaks_off;           /* nonzero: those that are found are let alone: all end, or are only looked at */
@@ -226,6 +229,9 @@ void preempt_clear(core_state *st);
 int preempt_start(core_state *st);
 /* The signal that is used, while our handler is there; or 0. */
 int preempt_installed(const core_state *st);
+/* locks.c: whether the frame shows a lock that knows OS threads only. place: of the instruction; self: the first argument. */
+int locks_setup(core_state *st);
+bool locks_held(core_state *st, struct _PyInterpreterFrame *f, int place, PyObject *self);
 /* rm_hooks.preempt */
 void preempt_ask(rm_rt *rt, uint64_t switches);
 

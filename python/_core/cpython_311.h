@@ -44,7 +44,7 @@
 
 #define RM_PY_SHIM(f) false
 #define RM_PY_CODE(f) ((f)->f_code)
-#define RM_PY_FIRST_LOCAL(f) ((f)->localsplus[0])
+#define RM_PY_VALUE(ref) (ref)
 #define RM_PY_TRASH(ts) ((ts)->trash_delete_nesting)
 
 /* What of a frame is a reference. */

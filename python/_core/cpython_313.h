@@ -39,7 +39,7 @@
 
 #define RM_PY_SHIM(f) ((f)->owner == FRAME_OWNED_BY_CSTACK)
 #define RM_PY_CODE(f) _PyFrame_GetCode(f)
-#define RM_PY_FIRST_LOCAL(f) ((f)->localsplus[0])
+#define RM_PY_VALUE(ref) (ref)
 #define RM_PY_TRASH(ts) ((ts)->delete_later != NULL)
 
 /* What of a frame is a reference. */

@@ -57,8 +57,7 @@
 
 #define RM_PY_SHIM(f) ((f)->owner >= FRAME_OWNED_BY_INTERPRETER)
 #define RM_PY_CODE(f) _PyFrame_GetCode(f)
-#define RM_PY_FIRST_LOCAL(f)                                                                                           \
-    (PyStackRef_IsNull((f)->localsplus[0]) ? NULL : PyStackRef_AsPyObjectBorrow((f)->localsplus[0]))
+#define RM_PY_VALUE(ref) (PyStackRef_IsNullOrInt(ref) ? NULL : PyStackRef_AsPyObjectBorrow(ref))
 #define RM_PY_TRASH(ts) ((ts)->delete_later != NULL)
 
 /* What of a frame is a reference that it owns: a slot may have only borrowed it. */

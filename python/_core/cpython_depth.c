@@ -10,6 +10,8 @@
 #if PY_VERSION_HEX < 0x030e0000
 #include <opcode.h>
 
+#include "cpython_handlers.h"
+
 typedef struct flow {
     const uint8_t *code; /* pairs of opcode and argument */
     int n;               /* of them */
@@ -109,27 +111,11 @@ static void follow(flow *f, int i) {
     if (goes_on(op)) reached(f, next, after(f, f->depth[i], op, arg, false));
 }
 
-/* A number of the exception table: big-endian, six bits a byte, bit 6: more to come. */
-static int number(const uint8_t **at, const uint8_t *end) {
-    int v = 0;
-    while (*at < end) {
-        uint8_t b = *(*at)++;
-        v = v << 6 | (b & 63);
-        if (!(b & 64)) break;
-    }
-    return v;
-}
-
 static void follow_all(flow *f, PyCodeObject *code) {
-    const uint8_t *at = (const uint8_t *)PyBytes_AS_STRING(code->co_exceptiontable);
-    const uint8_t *end = at + PyBytes_GET_SIZE(code->co_exceptiontable);
+    rm_pyhandlers table = rm_pyhandlers_of(code);
+    rm_pyhandler h;
     reached(f, 0, 0);
-    while (at < end) { /* start, length, handler, depth and whether the place is pushed; then the exception is */
-        number(&at, end);
-        number(&at, end);
-        int handler = number(&at, end), depth = number(&at, end);
-        reached(f, handler, (depth >> 1) + (depth & 1) + 1);
-    }
+    while (rm_pyhandlers_next(&table, &h)) reached(f, h.handler, h.depth + h.lasti + 1);
     while (f->ntodo && !f->failed) follow(f, f->todo[--f->ntodo]);
 }
 

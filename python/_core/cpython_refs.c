@@ -168,10 +168,15 @@ static void visit_suspended(rm_pyrefs *r, frame *f) {
     visit_slots(r, f, 0, known_top(f));
 }
 
+frame *rm_pyrefs_suspended(PyObject *generator) {
+    int state = ((PyGenObject *)generator)->gi_frame_state;
+    return state < FRAME_CLEARED && state != FRAME_EXECUTING ? frame_of(generator) : NULL;
+}
+
 void rm_pyrefs_visit_generator(rm_pyrefs *r, PyObject *o) {
-    PyGenObject *gen = (PyGenObject *)o;
-    visit(r, gen->gi_exc_state.exc_value);
-    if (gen->gi_frame_state < FRAME_CLEARED && gen->gi_frame_state != FRAME_EXECUTING) visit_suspended(r, frame_of(o));
+    frame *f = rm_pyrefs_suspended(o);
+    visit(r, ((PyGenObject *)o)->gi_exc_state.exc_value);
+    if (f) visit_suspended(r, f);
 }
 
 void rm_pyrefs_visit_locals(rm_pyrefs *r, PyObject *o) {

@@ -42,6 +42,8 @@ void rm_pyrefs_visit_generator(rm_pyrefs *r, PyObject *o);
 rm_inline bool rm_pyrefs_is_generator(PyObject *o) {
     return PyGen_CheckExact(o) || PyCoro_CheckExact(o) || PyAsyncGen_CheckExact(o);
 }
+/* Its frame; NULL while it is not suspended. */
+struct _PyInterpreterFrame *rm_pyrefs_suspended(PyObject *generator);
 /* Local variables that a frame object or a generator lets others see, running or not. Not to count references. */
 void rm_pyrefs_visit_locals(rm_pyrefs *r, PyObject *frame_or_generator);
 

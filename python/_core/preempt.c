@@ -15,7 +15,9 @@
  *
  * And not before some slices have passed (NOT_YET) in a collection, which is one for all, or while somebody has the lock of
  * all imports. Whose it is cannot be seen: it may be a goroutine's or a thread's that waits, in a finalizer, for
- * what the others do, and that would be for ever.
+ * what the others do, and that would be for ever. Nor while it is seen to hold a lock that knows OS threads only (IN_LOCK,
+ * locks.c): another goroutine that blocked for it would block the holder's thread, for ever. But who computes for long in
+ * a lock must not keep all the others waiting.
  *
  * Of the signal itself: it is the highest one that has the system's default action and no handler. Should it
  * really be sent, it has that action still. Whoever installs a handler of his own for it ends preemption, which sysmon sees
@@ -63,19 +65,29 @@ void preempt_ask(rm_rt *rt, uint64_t switches) {
 
 /* ------------------------------------------------------------------ whether ---- */
 
-#define PUT_OFF 5 /* slices */
+enum may { NOT_HERE, NOT_NOW, NOT_YET, IN_LOCK, NOW };
 
-enum may { NOT_HERE, NOT_NOW, NOT_YET, NOW };
+/* Where the loop goes on. A jump back may be without the handler that the places around it have; it jumps to one of these. */
+static int jumps_to(const unsigned char *code, int n, int at) {
+    int arg = code[2 * at + 1], next = at + 1;
+    for (int k = 1; k <= 3 && at >= k && code[2 * (at - k)] == EXTENDED_ARG; k++)
+        arg |= code[2 * (at - k) + 1] << (8 * k);
+    while (next < n && code[2 * next] == CACHE) next++;
+    return next - arg;
+}
 
-/* At the head of a function, or where a loop goes back: no C function is being called. */
-static bool at_rest(struct _PyInterpreterFrame *f) {
+/* At the head of a function, or where a loop goes back: no C function is being called. Then *place is where the
+ * handlers of what is around it are found. */
+static bool at_rest(struct _PyInterpreterFrame *f, int *place) {
     PyObject *bytes = PyCode_GetCode(RM_PY_CODE(f)); /* without what the interpreter has made of them; it keeps them */
     if (!bytes) {
         PyErr_Clear();
         return false;
     }
-    Py_ssize_t at = _PyInterpreterFrame_LASTI(f) * (Py_ssize_t)sizeof(_Py_CODEUNIT);
-    int op = at >= 0 && at < PyBytes_GET_SIZE(bytes) ? (unsigned char)PyBytes_AS_STRING(bytes)[at] : -1;
+    const unsigned char *code = (const unsigned char *)PyBytes_AS_STRING(bytes);
+    int n = (int)PyBytes_GET_SIZE(bytes) / 2, at = _PyInterpreterFrame_LASTI(f);
+    int op = at >= 0 && at < n ? code[2 * at] : -1;
+    *place = op == JUMP_BACKWARD ? jumps_to(code, n, at) : at;
     Py_DECREF(bytes);
     switch (op) {
     case RESUME:
@@ -119,16 +131,16 @@ static bool is_fork_handler(const PyInterpreterState *interp, PyCodeObject *code
     return false;
 }
 
+static PyObject *self_of(struct _PyInterpreterFrame *f) {
+    PyObject *self = RM_PY_CODE(f)->co_argcount > 0 ? RM_PY_VALUE(f->localsplus[0]) : NULL;
+    return self && PyCell_Check(self) ? PyCell_GET(self) : self;
+}
+
 /* Whether below this frame something is held that knows OS threads only, or all are kept waiting for. */
-static bool holds(core_state *st, struct _PyInterpreterFrame *f) {
+static bool holds(core_state *st, struct _PyInterpreterFrame *f, PyObject *self) {
     PyCodeObject *code = RM_PY_CODE(f);
     if (IS_TEXT(code->co_filename, "<frozen importlib._bootstrap>") || IS_TEXT(code->co_name, "__del__")) return true;
-    if (is_fork_handler(st->interp, code)) return true;
-    PyObject *self = code->co_argcount > 0 ? Py_XNewRef(RM_PY_FIRST_LOCAL(f)) : NULL;
-    if (self && PyCell_Check(self)) Py_SETREF(self, PyCell_Get(self)); /* which other threads may change */
-    bool raw = self && PyObject_TypeCheck(self, (PyTypeObject *)st->raw_io);
-    Py_XDECREF(self);
-    return raw;
+    return is_fork_handler(st->interp, code) || (self && PyObject_TypeCheck(self, (PyTypeObject *)st->raw_io));
 }
 
 /* imp.acquire_lock, of whatever thread. */
@@ -142,12 +154,43 @@ static bool import_locked(core_state *st) {
 
 static enum may may(core_state *st, rm_g *g, PyThreadState *ts) {
     if (g->flags & RM_GF_SYSTEM || g->embed.pyflags >= PYF_NO_PREEMPT) return NOT_NOW;
-    struct _PyInterpreterFrame *f = RM_PY_CURRENT_FRAME(ts);
-    if (!RM_PY_NO_EXCEPTION(ts) || !f || RM_PY_SHIM(f) || _PyFrame_IsIncomplete(f) || !at_rest(f)) return NOT_HERE;
+    struct _PyInterpreterFrame *const top = RM_PY_CURRENT_FRAME(ts), *f = top;
+    int place;
+    if (!RM_PY_NO_EXCEPTION(ts) || !f || RM_PY_SHIM(f) || _PyFrame_IsIncomplete(f) || !at_rest(f, &place))
+        return NOT_HERE;
     if (RM_PY_TRASH(ts) || rm_pystate_in_greenlet(&g->embed.py, ts)) return NOT_NOW;
-    for (; f; f = f->previous)
-        if (!RM_PY_SHIM(f) && !_PyFrame_IsIncomplete(f) && holds(st, f)) return NOT_NOW;
-    return ts->interp->gc.collecting || import_locked(st) ? NOT_YET : NOW;
+    bool in_lock = false;
+    for (; f; f = f->previous) {
+        if (RM_PY_SHIM(f) || _PyFrame_IsIncomplete(f)) continue;
+        PyObject *self = self_of(f);
+        if (holds(st, f, self)) return NOT_NOW;
+        in_lock = in_lock || locks_held(st, f, f == top ? place : _PyInterpreterFrame_LASTI(f), self);
+    }
+    return in_lock ? IN_LOCK : ts->interp->gc.collecting || import_locked(st) ? NOT_YET : NOW;
+}
+
+static void ask_again(core_state *st) {
+    rm_store(&st->preempt_asked, 1);
+    trip(st);
+}
+
+#define PUT_OFF 5 /* slices, */
+#define PUT_OFF_IN_LOCK (RAMET_SECOND / 1000 * 50) /* and in a lock at least so long */
+#define LOOKS 100 /* a slice */
+
+/* Most locks are held for a moment, by who takes them again in another: so they are looked at closely, not once a
+ * slice, when nearly always they would be found held. Not for ever: each time costs as much as a call or ten. */
+static bool put_off(core_state *st, const rm_p *p, bool in_lock) {
+    if (st->preempt_put_off_for != p->switches) {
+        st->preempt_put_off_for = p->switches;
+        st->preempt_put_off_since = rm_now();
+        st->preempt_put_off = st->preempt_looks = 0;
+    }
+    if (in_lock && ++st->preempt_looks % LOOKS) {
+        ask_again(st);
+        return true;
+    }
+    return ++st->preempt_put_off <= PUT_OFF || (in_lock && rm_now() - st->preempt_put_off_since < PUT_OFF_IN_LOCK);
 }
 
 PyDoc_STRVAR(preempt_doc, "_preempt(signum, frame, /)\n--\n\nA signal's handler: the goroutine has had its slice.");
@@ -161,18 +204,12 @@ static PyObject *preempt(PyObject *module, PyObject *const *args, Py_ssize_t nar
     if (!p || rm_load(&st->preempt_for) != p->switches) Py_RETURN_NONE; /* another one was meant */
     rm_g *g = p->cur;
     enum may may_it = may(st, g, st->tstate);
-    if (may_it == NOT_YET) {
-        if (st->preempt_put_off_for != p->switches) st->preempt_put_off = 0;
-        st->preempt_put_off_for = p->switches;
-        if (++st->preempt_put_off > PUT_OFF) may_it = NOW;
-    }
-    if (may_it == NOW) {
+    if (may_it == NOW || ((may_it == NOT_YET || may_it == IN_LOCK) && !put_off(st, p, may_it == IN_LOCK))) {
         rm_preempt(g);
         /* main, and it may be long before it waits */
         if (g->cancel & RM_CANCEL_RAISE) return core_raise(st, g, rm_g_cancelled(g));
     } else if (may_it == NOT_HERE) {
-        rm_store(&st->preempt_asked, 1);
-        trip(st);
+        ask_again(st);
     }
     Py_RETURN_NONE;
 }
@@ -216,7 +253,7 @@ int preempt_start(core_state *st) {
     if (imp) st->import_locked = PyObject_GetAttrString(imp, "lock_held");
     Py_XDECREF(imp);
     if (!st->preempt_handler) st->preempt_handler = PyObject_GetAttrString(st->module, "_preempt");
-    if (!st->raw_io || !st->import_locked || !st->preempt_handler || install(st)) return -1;
+    if (!st->raw_io || !st->import_locked || !st->preempt_handler || locks_setup(st) || install(st)) return -1;
     rm_store(&st->rt->slice, st->slice);
     return 0;
 }
@@ -330,6 +367,7 @@ int preempt_traverse(core_state *st, visitproc visit, void *arg) {
     Py_VISIT(st->preempt_handler);
     Py_VISIT(st->import_locked);
     Py_VISIT(st->raw_io);
+    for (size_t i = 0; i < sizeof st->lock_names / sizeof *st->lock_names; i++) Py_VISIT(st->lock_names[i]);
     Py_VISIT(st->no_preempt_type);
     return 0;
 }
@@ -338,6 +376,7 @@ void preempt_clear(core_state *st) {
     Py_CLEAR(st->preempt_handler);
     Py_CLEAR(st->import_locked);
     Py_CLEAR(st->raw_io);
+    for (size_t i = 0; i < sizeof st->lock_names / sizeof *st->lock_names; i++) Py_CLEAR(st->lock_names[i]);
     Py_CLEAR(st->no_preempt_type);
 }
 
