@@ -99,9 +99,9 @@ typedef struct rm_hooks {
     int64_t (*hog)(rm_rt *rt, uint64_t switches, int64_t ns, bool oncpu);
     /* sysmon's thread: every tick while the proc is busy. */
     void (*tick)(rm_rt *rt);
-    /* sysmon's thread, where rt->slice is set: who runs since switch number `switches` burns CPU, and has had a slice
-     * (then: another one). It is to be made to call rm_preempt. */
-    void (*preempt)(rm_rt *rt, uint64_t switches);
+    /* sysmon's thread, where rt->slice is set: who runs since switch number `switches` has had a slice (then: another
+     * one). If it has burnt CPU, it is to be made to call rm_preempt; else it blocks the thread. */
+    void (*preempt)(rm_rt *rt, uint64_t switches, bool oncpu);
     /* A thread of the pool is about to end, and is not counted any more. No lock held. */
     void (*pool_thread_ends)(rm_rt *rt);
 } rm_hooks;

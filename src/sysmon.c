@@ -3,7 +3,7 @@
  * While the proc is busy it ticks every RM_SYSMON_NS: it keeps the coarse clock p->now, has the
  * loop look at timers and poller if it has not for a tick, and tells the embedder (hooks.hog) of a
  * goroutine that has run without a switch for 1, 2, 4 ... times RM_SYSMON_NS, then every second, and when it asks to. Where
- * goroutines are preempted it ticks at least twice a slice, and asks for it (hooks.preempt) at the end of each. While the
+ * goroutines are preempted it ticks at least twice a slice, and tells (hooks.preempt) the end of each. While the
  * proc is idle it has nothing to do: after IDLE_TICKS of that it sleeps until rm_sysmon_wake, but
  * for free stacks: those that nobody needed for some seconds are given back to the system first, a
  * few a tick.
@@ -96,8 +96,8 @@ static void sysmon_busy(struct rm_sysmon *s, sysmon_seen *seen, int64_t now) {
         return;
     }
     if (slice) rm_store(&p->hogging, switches + 1);
-    if (slice && now - seen->asked >= slice) { /* a thread that waits in the system has nothing to give */
-        if (!s->has_cpu_clock || cpu - seen->asked_cpu > slice / 20) rt->hooks.preempt(rt, switches);
+    if (slice && now - seen->asked >= slice) {
+        rt->hooks.preempt(rt, switches, !s->has_cpu_clock || cpu - seen->asked_cpu > slice / 20);
         seen->asked = now;
         seen->asked_cpu = cpu;
     }

@@ -130,7 +130,10 @@ struct core_state {
     int64_t preempt_put_off_since; /* since when, */
     unsigned preempt_put_off;      /* for how many slices, */
     unsigned preempt_looks;        /* and how often we have looked whether a lock is held still */
-    PyObject *lock_names[5];       /* locks.c's */
+    int64_t preempt_looked;        /* sysmon's: when it looked who blocks the thread, */
+    uint64_t lock_waiter;          /* who did, for a lock (its id), */
+    int64_t lock_since, lock_back; /* since when, and when it was last let do so */
+    PyObject *lock_names[5], *lock_type; /* locks.c's */
     PyObject *preempt_handler, *import_locked, *raw_io;
     PyTypeObject *no_preempt_type;
     int leaks_off;           /* nonzero: those that are found are let alone: all end, or are only looked at */
@@ -231,9 +234,13 @@ int preempt_start(core_state *st);
 int preempt_installed(const core_state *st);
 /* locks.c: whether the frame shows a lock that knows OS threads only. place: of the instruction; self: the first argument. */
 int locks_setup(core_state *st);
+int locks_traverse(core_state *st, visitproc visit, void *arg);
+void locks_clear(core_state *st);
 bool locks_held(core_state *st, struct _PyInterpreterFrame *f, int place, PyObject *self);
+/* Whether the innermost frame calls a lock to acquire it, or has done so just now. */
+bool locks_awaited(core_state *st, struct _PyInterpreterFrame *f);
 /* rm_hooks.preempt */
-void preempt_ask(rm_rt *rt, uint64_t switches);
+void preempt_ask(rm_rt *rt, uint64_t switches, bool oncpu);
 
 /* time.time() */
 double core_wall_time(void);
@@ -273,6 +280,8 @@ int host_start(core_state *st);             /* make st->rt; -1 with an exception
 PyObject *host_shutdown(core_state *st);    /* at exit: unwind, stop, free */
 void host_before_fork(core_state *st);
 void host_fork_over(core_state *st, bool in_child);
+/* Once a process; outside: main, and outside ramet. */
+void host_report_blocked(core_state *st, rm_g *g, int64_t ns, bool outside);
 PyObject *host_after_fork(core_state *st);  /* in a forked child */
 /* The function of the goroutine that a child was forked in has returned: the process ends. */
 _Noreturn void host_forked_exit(core_state *st, rm_g *g, int exit_code);

@@ -126,6 +126,10 @@ static rm_pydepth operands(int op, int arg, int depth) {
 #endif
     case CALL:
         return (rm_pydepth){RM_PYOP_CALL, depth - arg - 2, depth};
+#ifdef CALL_KW
+    case CALL_KW:
+        return (rm_pydepth){RM_PYOP_CALL_NAMES, depth - arg - 3, depth};
+#endif
     case CALL_FUNCTION_EX:
         return (rm_pydepth){RM_PYOP_CALL_TUPLE, depth - 3 - (arg & 1), depth};
     case FOR_ITER:

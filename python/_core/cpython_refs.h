@@ -12,7 +12,7 @@ struct rm_g;
 /* Of a place in the code: what kind of instruction is under way there, how many values are on the evaluation stack
  * below its operands, and how many with them. */
 typedef struct rm_pydepth {
-    enum { RM_PYOP_UNKNOWN, RM_PYOP_CALL, RM_PYOP_CALL_TUPLE, RM_PYOP_ITERATE, RM_PYOP_WITH } op;
+    enum { RM_PYOP_UNKNOWN, RM_PYOP_CALL, RM_PYOP_CALL_NAMES, RM_PYOP_CALL_TUPLE, RM_PYOP_ITERATE, RM_PYOP_WITH } op;
     int below, all;
 } rm_pydepth;
 

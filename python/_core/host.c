@@ -228,18 +228,22 @@ static int64_t on_deadlock(rm_rt *rt) {
 
 static bool anyone_waits(rm_rt *rt) { return rm_rt_count(rt) > 1; }
 
-static void report_outside(core_state *st, rm_rt *rt, rm_g *g, int64_t ns) {
-    CORE_OWNED;
-    if (st->closed || g != rt->p.cur || rt->p.idle) return;
+void host_report_blocked(core_state *st, rm_g *g, int64_t ns, bool outside) {
+    if (st->blocked_reported) return;
     st->blocked_reported = true;
     PyObject *frames = rm_pystate_frames(g); /* sys._current_frames() would make those of other interpreters, too */
-    PyObject *who = g == rt->main_g ? Py_NewRef(Py_None) : (PyObject *)goroutine_handle(st, g);
+    PyObject *who = outside ? Py_NewRef(Py_None) : (PyObject *)goroutine_handle(st, g);
     PyObject *r =
         frames && who ? PyObject_CallMethod(st->module, "_report_blocked", "dOO", (double)ns / 1e9, who, frames) : NULL;
     if (!r) PyErr_WriteUnraisable(NULL);
     Py_XDECREF(r);
     Py_XDECREF(frames);
     Py_XDECREF(who);
+}
+
+static void report_outside(core_state *st, rm_rt *rt, rm_g *g, int64_t ns) {
+    CORE_OWNED;
+    if (!st->closed && g == rt->p.cur && !rt->p.idle) host_report_blocked(st, g, ns, g == rt->main_g);
 }
 
 /* On sysmon's thread: main has been away from ramet for a second, and not burning CPU; or, with preemption, another

@@ -1,4 +1,4 @@
-/* locks.c: what a goroutine's frames show of the locks that it holds and that know OS threads only.
+/* locks.c: what a goroutine's frames show of the locks that know OS threads only: does it hold one, does it wait for one.
  *
  * Nobody notes who holds a threading.Lock. But who is in `with lock:` has the lock's __exit__ on the evaluation stack of
  * a frame, and how much of that stack is in use is told by the exception table: if the instruction fails, the handler
@@ -8,8 +8,12 @@
  * A lock is what has acquire, release, __enter__ and __exit__, or, threading.Condition, notify and the latter: those of
  * _thread and threading, multiprocessing's, anybody's; not ours. A frame in one of these methods is taken to be in the
  * block already, or still: some are written in Python. And so is one in a `try` of code that names acquire and release, the
- * other way to hold a lock; what it is called on cannot be seen. */
+ * other way to hold a lock; what it is called on cannot be seen.
+ *
+ * Who waits for a lock of _thread's stands in a call of its acquire or __enter__. */
 #include "core.h"
+
+#include <opcode.h>
 
 #include "cpython_handlers.h"
 #include "cpython_refs.h"
@@ -20,8 +24,26 @@ int locks_setup(core_state *st) {
     static const char *const names[] = {"acquire", "release", "__enter__", "__exit__", "notify"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!st->lock_names[i] && !(st->lock_names[i] = PyUnicode_InternFromString(names[i]))) return -1;
+    PyObject *thread = st->lock_type ? NULL : PyImport_ImportModule("_thread");
+    if (thread) st->lock_type = PyObject_GetAttrString(thread, "LockType");
+    Py_XDECREF(thread);
+    if (st->lock_type && !PyType_Check(st->lock_type)) /* somebody has patched it */
+        Py_SETREF(st->lock_type, Py_NewRef(Py_TYPE(st->lock_type)));
+    return st->lock_type ? 0 : -1;
+}
+
+int locks_traverse(core_state *st, visitproc visit, void *arg) {
+    for (size_t i = 0; i < sizeof st->lock_names / sizeof *st->lock_names; i++) Py_VISIT(st->lock_names[i]);
+    Py_VISIT(st->lock_type);
     return 0;
 }
+
+void locks_clear(core_state *st) {
+    for (size_t i = 0; i < sizeof st->lock_names / sizeof *st->lock_names; i++) Py_CLEAR(st->lock_names[i]);
+    Py_CLEAR(st->lock_type);
+}
+
+/* ------------------------------------------------------------------ held ---- */
 
 /* How much of the evaluation stack whoever handles an exception finds; -1: nobody handles it. */
 static int kept(PyCodeObject *code, int place) {
@@ -103,3 +125,45 @@ bool locks_held(core_state *st, struct _PyInterpreterFrame *f, int place, PyObje
         return true;
     return frame_holds(st, f, place, MANAGERS);
 }
+
+/* ------------------------------------------------------------------ waited for ---- */
+
+/* A method of the type, not bound to a lock: that is only compared, as the call may be over, and what was called be gone. */
+static bool takes(core_state *st, PyObject *method) {
+    PyTypeObject *type = (PyTypeObject *)st->lock_type;
+    return method && (method == _PyType_Lookup(type, st->lock_names[ACQUIRE]) ||
+                      method == _PyType_Lookup(type, st->lock_names[ENTER]));
+}
+
+#if PY_VERSION_HEX < 0x030e0000
+
+bool locks_awaited(core_state *st, struct _PyInterpreterFrame *f) {
+    PyCodeObject *code = RM_PY_CODE(f);
+    rm_pydepth d = rm_pydepth_at(code, _PyInterpreterFrame_LASTI(f) * (int)sizeof(_Py_CODEUNIT));
+    if (d.op == RM_PYOP_UNKNOWN) return false;
+    PyObject *o = f->localsplus[code->co_nlocalsplus + d.below];
+    if (d.op != RM_PYOP_WITH) return takes(st, o);
+#if PY_VERSION_HEX < 0x030c0000
+    o = o && PyCFunction_CheckExact(o) ? PyCFunction_GET_SELF(o) : NULL; /* __exit__ */
+#endif
+    return o && Py_IS_TYPE(o, (PyTypeObject *)st->lock_type);
+}
+
+#else
+
+bool locks_awaited(core_state *st, struct _PyInterpreterFrame *f) {
+    PyCodeObject *code = RM_PY_CODE(f);
+    int lasti = _PyInterpreterFrame_LASTI(f);
+    PyObject *bytes = lasti >= 0 && f->stackpointer ? PyCode_GetCode(code) : NULL;
+    if (!bytes) {
+        PyErr_Clear();
+        return false;
+    }
+    const unsigned char *at = (const unsigned char *)PyBytes_AS_STRING(bytes) + 2 * lasti;
+    int operands = at[0] == CALL ? at[1] + 2 : at[0] == CALL_KW ? at[1] + 3 : 0;
+    int slot = (int)(f->stackpointer - f->localsplus) - operands;
+    Py_DECREF(bytes);
+    return operands && slot >= code->co_nlocalsplus && takes(st, RM_PY_VALUE(f->localsplus[slot]));
+}
+
+#endif

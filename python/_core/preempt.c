@@ -16,22 +16,33 @@
  * And not before some slices have passed (NOT_YET) in a collection, which is one for all, or while somebody has the lock of
  * all imports. Whose it is cannot be seen: it may be a goroutine's or a thread's that waits, in a finalizer, for
  * what the others do, and that would be for ever. Nor while it is seen to hold a lock that knows OS threads only (IN_LOCK,
- * locks.c): another goroutine that blocked for it would block the holder's thread, for ever. But who computes for long in
- * a lock must not keep all the others waiting.
+ * locks.c), lest another goroutine block the thread for it. But who computes for long in a lock must not keep all the
+ * others waiting.
  *
- * Of the signal itself: it is the highest one that has the system's default action and no handler. Should it
- * really be sent, it has that action still. Whoever installs a handler of his own for it ends preemption, which sysmon sees
+ * And where somebody blocks the thread for such a lock, a wait like any other (AWAITS_LOCK): the holder may be another
+ * goroutine. There the signal is really sent, as no eval loop looks.
+ *
+ * Of the signal itself: it is the highest one that has the system's default action and no handler. Should somebody else
+ * send it, it has that action still. Whoever installs a handler of his own for it ends preemption, which sysmon sees
  * by the system's table; the handler is never called for our sake. */
 #include "core.h"
 
 #include <opcode.h>
+#include <pthread.h>
 #include <signal.h>
 
 #include "cpython_state.h"
 
 /* ------------------------------------------------------------------ asking ---- */
 
+/* Of the signal that is really sent, by us, to who blocks the thread for a lock. */
+static uint32_t on_its_way, arrived; /* atomic */
+
 static void on_real_signal(int number) {
+    if (rm_xchg(&on_its_way, 0)) {
+        rm_store_rel(&arrived, 1);
+        return;
+    }
     signal(number, SIG_DFL);
     raise(number);
 }
@@ -54,8 +65,35 @@ static void trip(core_state *st) {
 /* Tripping writes to signal.set_wakeup_fd's: seldom again to one that does not come to it. */
 #define ASK_AGAIN 16
 
-void preempt_ask(rm_rt *rt, uint64_t switches) {
+#define LOOK_NS (RAMET_SECOND / 100)
+
+/* The thread has not used the CPU for a slice. If it waits for a lock, our handler is called there and then: that wait
+ * is interrupted by any signal, to let Python's handlers run, and goes on. We have the GIL, so it is there, or waits
+ * for the GIL: no other system call is interrupted. */
+static void interrupt(core_state *st, rm_rt *rt, uint64_t switches) {
+    int64_t now = rm_now();
+    if (now - st->preempt_looked < LOOK_NS || rm_rt_count(rt) < 2 || rm_load(&on_its_way)) return;
+    st->preempt_looked = now;
+    PyGILState_STATE gil = PyGILState_Ensure();
+    PyThreadState *ts = st->tstate;
+    struct _PyInterpreterFrame *f = RM_PY_CURRENT_FRAME(ts);
+    if (!st->closed && rm_load(&rt->p.switches) == switches && !rm_load(&rt->p.idle) && is_ours(st->preempt_signal) &&
+        f && !RM_PY_SHIM(f) && !_PyFrame_IsIncomplete(f) && locks_awaited(st, f)) {
+        rm_store(&st->preempt_for, switches);
+        rm_store_rel(&st->preempt_asked, 1);
+        trip(st);
+        rm_store_rel(&on_its_way, 1);
+        pthread_kill((pthread_t)ts->thread_id, st->preempt_signal);
+    }
+    PyGILState_Release(gil);
+}
+
+void preempt_ask(rm_rt *rt, uint64_t switches, bool oncpu) {
     core_state *st = rt->embedder;
+    if (!oncpu) {
+        interrupt(st, rt, switches);
+        return;
+    }
     if (rm_load(&st->preempt_asked) && rm_load(&st->preempt_for) == switches && ++st->preempt_again % ASK_AGAIN) return;
     if (!is_ours(st->preempt_signal)) return;
     rm_store(&st->preempt_for, switches);
@@ -65,7 +103,7 @@ void preempt_ask(rm_rt *rt, uint64_t switches) {
 
 /* ------------------------------------------------------------------ whether ---- */
 
-enum may { NOT_HERE, NOT_NOW, NOT_YET, IN_LOCK, NOW };
+enum may { NOT_HERE, NOT_NOW, NOT_YET, IN_LOCK, NOW, AWAITS_LOCK };
 
 /* Where the loop goes on. A jump back may be without the handler that the places around it have; it jumps to one of these. */
 static int jumps_to(const unsigned char *code, int n, int at) {
@@ -152,12 +190,14 @@ static bool import_locked(core_state *st) {
     return locked;
 }
 
-static enum may may(core_state *st, rm_g *g, PyThreadState *ts) {
-    if (g->flags & RM_GF_SYSTEM || g->embed.pyflags >= PYF_NO_PREEMPT) return NOT_NOW;
+static enum may may(core_state *st, rm_g *g, PyThreadState *ts, bool interrupted) {
+    if (g->flags & RM_GF_SYSTEM) return NOT_NOW;
     struct _PyInterpreterFrame *const top = RM_PY_CURRENT_FRAME(ts), *f = top;
     int place;
-    if (!RM_PY_NO_EXCEPTION(ts) || !f || RM_PY_SHIM(f) || _PyFrame_IsIncomplete(f) || !at_rest(f, &place))
-        return NOT_HERE;
+    if (!RM_PY_NO_EXCEPTION(ts) || !f || RM_PY_SHIM(f) || _PyFrame_IsIncomplete(f)) return NOT_HERE;
+    bool awaits = interrupted && locks_awaited(st, f);
+    if (g->embed.pyflags >= PYF_NO_PREEMPT && !awaits) return NOT_NOW;
+    if (!at_rest(f, &place) && !awaits) return NOT_HERE;
     if (RM_PY_TRASH(ts) || rm_pystate_in_greenlet(&g->embed.py, ts)) return NOT_NOW;
     bool in_lock = false;
     for (; f; f = f->previous) {
@@ -166,6 +206,7 @@ static enum may may(core_state *st, rm_g *g, PyThreadState *ts) {
         if (holds(st, f, self)) return NOT_NOW;
         in_lock = in_lock || locks_held(st, f, f == top ? place : _PyInterpreterFrame_LASTI(f), self);
     }
+    if (awaits) return AWAITS_LOCK;
     return in_lock ? IN_LOCK : ts->interp->gc.collecting || import_locked(st) ? NOT_YET : NOW;
 }
 
@@ -193,6 +234,21 @@ static bool put_off(core_state *st, const rm_p *p, bool in_lock) {
     return ++st->preempt_put_off <= PUT_OFF || (in_lock && rm_now() - st->preempt_put_off_since < PUT_OFF_IN_LOCK);
 }
 
+/* It blocks the thread for a lock, and lets the others run, until sysmon sees it block again. If that is soon it is taken
+ * to be the same wait, of which somebody is told after a second. */
+#define SOON (RAMET_SECOND / 4)
+static void await_lock(core_state *st, rm_g *g) {
+    int64_t now = rm_now(), apart = now - st->lock_back;
+    bool same = st->lock_waiter == g->id && apart < SOON;
+    if (!same && (st->lock_waiter == g->id || apart >= SOON)) {
+        st->lock_waiter = g->id;
+        st->lock_since = st->lock_back = now;
+    }
+    if (same && now - st->lock_since > RAMET_SECOND) host_report_blocked(st, g, now - st->lock_since, false);
+    rm_preempt(g);
+    if (st->lock_waiter == g->id) st->lock_back = rm_now();
+}
+
 PyDoc_STRVAR(preempt_doc, "_preempt(signum, frame, /)\n--\n\nA signal's handler: the goroutine has had its slice.");
 static PyObject *preempt(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
     (void)args, (void)nargs;
@@ -203,14 +259,14 @@ static PyObject *preempt(PyObject *module, PyObject *const *args, Py_ssize_t nar
     rm_p *p = m ? m->p : NULL;
     if (!p || rm_load(&st->preempt_for) != p->switches) Py_RETURN_NONE; /* another one was meant */
     rm_g *g = p->cur;
-    enum may may_it = may(st, g, st->tstate);
-    if (may_it == NOW || ((may_it == NOT_YET || may_it == IN_LOCK) && !put_off(st, p, may_it == IN_LOCK))) {
-        rm_preempt(g);
-        /* main, and it may be long before it waits */
-        if (g->cancel & RM_CANCEL_RAISE) return core_raise(st, g, rm_g_cancelled(g));
-    } else if (may_it == NOT_HERE) {
-        ask_again(st);
-    }
+    enum may may_it = may(st, g, st->tstate, rm_xchg(&arrived, 0));
+    if (may_it == NOT_HERE) ask_again(st);
+    if ((may_it == NOT_YET || may_it == IN_LOCK) && !put_off(st, p, may_it == IN_LOCK)) may_it = NOW;
+    if (may_it == NOW) rm_preempt(g);
+    else if (may_it == AWAITS_LOCK) await_lock(st, g);
+    else Py_RETURN_NONE;
+    /* main, and it may be long before it waits */
+    if (g->cancel & RM_CANCEL_RAISE) return core_raise(st, g, rm_g_cancelled(g));
     Py_RETURN_NONE;
 }
 
@@ -367,17 +423,16 @@ int preempt_traverse(core_state *st, visitproc visit, void *arg) {
     Py_VISIT(st->preempt_handler);
     Py_VISIT(st->import_locked);
     Py_VISIT(st->raw_io);
-    for (size_t i = 0; i < sizeof st->lock_names / sizeof *st->lock_names; i++) Py_VISIT(st->lock_names[i]);
     Py_VISIT(st->no_preempt_type);
-    return 0;
+    return locks_traverse(st, visit, arg);
 }
 
 void preempt_clear(core_state *st) {
     Py_CLEAR(st->preempt_handler);
     Py_CLEAR(st->import_locked);
     Py_CLEAR(st->raw_io);
-    for (size_t i = 0; i < sizeof st->lock_names / sizeof *st->lock_names; i++) Py_CLEAR(st->lock_names[i]);
     Py_CLEAR(st->no_preempt_type);
+    locks_clear(st);
 }
 
 int preempt_init(PyObject *module, core_state *st) {

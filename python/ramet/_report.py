@@ -119,8 +119,8 @@ def _report_blocked(seconds: float, g: _core.Goroutine | None, frames: _Frames) 
     else:
         who, others = f"goroutine {g.id} {g.name!r}", "others"
         advice = (
-            "a lock of the threading module that a preempted goroutine holds does not come free so: use ramet.sync's, "
-            "or no_preempt() where it is held"
+            "while a lock of the threading module is waited for the others run, but seldom, and else not at all: "
+            "use ramet.sync, or ramet.blocking()"
         )
     outside = "outside ramet" if g is None else "its OS thread"
     text = f"ramet: {who} has been blocking {outside} for {seconds:.0f} s while {others} wait: {where}\nramet: {advice}"

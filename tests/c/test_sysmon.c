@@ -90,12 +90,16 @@ static void woken_from_deep_sleep(void) { /* after a long idle time too */
 }
 
 static struct {
-    int calls;
+    int calls, blocked;
     uint64_t switches;
 } slice;
 
-static void on_preempt(rm_rt *rt, uint64_t switches) { /* on sysmon's thread */
+static void on_preempt(rm_rt *rt, uint64_t switches, bool oncpu) { /* on sysmon's thread */
     (void)rt;
+    if (!oncpu) {
+        rm_store_rel(&slice.blocked, slice.blocked + 1);
+        return;
+    }
     rm_store(&slice.switches, switches);
     rm_store_rel(&slice.calls, slice.calls + 1);
 }
@@ -117,7 +121,9 @@ static void ends_of_slices_are_told(void) {
     rm_store(&rt->slice, 5 * MS);
     WITHIN_TRIES(calls_while(burn) >= 4);
     CHECK(rm_load(&slice.switches) == rt->p.switches);
+    int blocked = rm_load_acq(&slice.blocked);
     WITHIN_TRIES(calls_while(block) <= 1);
+    CHECK(rm_load_acq(&slice.blocked) > blocked);
     rm_store(&rt->slice, 0);
     ramet_sleep(20 * MS);
     CHECK(calls_while(burn) == 0);

@@ -1,4 +1,6 @@
-"""Goroutines that hold a lock of threading's are not preempted, for a while; so none blocks the thread for what another holds."""
+"""Goroutines that hold a lock of threading's are not preempted, for a while; who blocks the thread for one lets the others run."""
+
+import re
 
 import pytest
 from helpers import T, run_py
@@ -190,6 +192,8 @@ HAMMERS = {
     "tempfile": """tempfile._name_sequence = tempfile.tempdir = None
     with tempfile.TemporaryFile() as f: f.write(b"x")
     assert len(next(tempfile._get_candidate_names())) == 8""",
+    "unseen": "lock.acquire()\n    alone_in()\n    lock.release()",
+    "full and empty queue": "small.put(1)\n    small.get()",
     "functools": """class C:
         @functools.cached_property
         def p(self): return sum(i for i in range(30))
@@ -200,7 +204,7 @@ HAMMERS = {
 
 HAMMER = """
 import _strptime, concurrent.futures, functools, logging, tempfile
-event, q = threading.Event(), queue.Queue()
+event, q, small = threading.Event(), queue.Queue(), queue.Queue(1)
 log = logging.getLogger("x")
 log.propagate = False
 log.setLevel("INFO")
@@ -216,7 +220,7 @@ def hammer(me):
         block()
         times[me] += 1
 gs = [go(hammer, i) for i in range(4)]
-switches, end = ramet.stats()["switches"], time.monotonic() + 0.5
+switches, end = ramet.stats()["switches"], time.monotonic() + 0.2
 while time.monotonic() < end or ramet.stats()["switches"] - switches < 40 or len(times) < 4: pass
 stop.append(1)
 for g in gs: g.join()
@@ -228,3 +232,145 @@ print("ok")
 @pytest.mark.parametrize("block", HAMMERS.values(), ids=HAMMERS)
 def test_hammered(block):
     assert program(f"def block():\n    {block}\n" + HAMMER, slice="0.0002", timeout=2 * T).out == "ok\n"
+
+
+# ------------------------------------------------------------------ who blocks lets the others run ----
+
+HOLDERS = {
+    "it computes for long": "end = time.monotonic() + 0.15\n        while time.monotonic() < end: pass",
+    "it waits": "sleep(0.05)",
+    "it waits for who waits": "sleep(0.01)\n        waiting.recv()",
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS.values(), ids=HOLDERS)
+def test_the_holder_is_let_run(holder):
+    code = f"""
+waiting, held = ramet.Chan(9), ramet.Chan()
+def hold():
+    with lock:
+        held.send(1)
+        {holder}
+def enter():
+    with lock: pass
+def acquire():
+    lock.acquire()
+    lock.release()
+def acquire_soon():
+    assert lock.acquire(True, 100)
+    lock.release()
+def acquire_by_name():
+    assert lock.acquire(blocking=True, timeout=100)
+    lock.release()
+def not_preempted():
+    with ramet.no_preempt(), lock: pass
+def holding_another():
+    with threading.Lock(), contextlib.nullcontext(), lock: pass
+for wait in (enter, acquire, acquire_soon, acquire_by_name, not_preempted, holding_another):
+    holder = go(hold)
+    held.recv()
+    go(lambda: waiting.send(1))
+    gs = [go(wait) for _ in range(2)]
+    wait()
+    for g in gs: g.join()
+    holder.join()
+"""
+    assert program(code).err == ""
+
+
+WAITS = {
+    "event": ("event.wait()", "event.set()"),
+    "condition": ("with condition: assert condition.wait_for(lambda: ready, 100)",
+                  "ready.append(1)\n    with condition: condition.notify_all()"),
+    "queue": ("q.get()", "q.put(1), q.put(2)"),
+    "semaphore": ("empty.acquire()", "empty.release(2)"),
+    "barrier": ("barrier.wait()", "barrier.wait()"),
+    "future": ("assert future.result() == 1", "future.set_result(1)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wait, wake", WAITS.values(), ids=WAITS)
+def test_what_another_goroutine_does_is_waited_for(wait, wake):
+    code = f"""
+import concurrent.futures
+event, q, empty, barrier = threading.Event(), queue.Queue(), threading.Semaphore(0), threading.Barrier(3)
+future, ready = concurrent.futures.Future(), []
+def wait():
+    {wait}
+def wake():
+    sleep(0.05)
+    {wake}
+gs = [go(wake), go(wait)]
+wait()
+for g in gs: g.join()
+"""
+    assert program(code).err == ""
+
+
+def test_a_timeout_is_kept():
+    code = """
+lock.acquire()
+def wait():
+    began = time.monotonic()
+    assert not lock.acquire(timeout=0.1)
+    return time.monotonic() - began
+gs = [go(wait) for _ in range(3)]
+assert all(0.1 <= g.join() < 10 for g in gs)
+"""
+    program(code)
+
+
+def test_who_waits_for_long_is_told_once():
+    code = """
+def hold():
+    with lock: sleep(3)
+def wait():
+    with lock: pass
+go(hold)
+gosched()
+ticks = []
+def tick():
+    while not stop:
+        sleep(0.001)
+        ticks.append(1)
+go(tick)
+gs = [go(wait) for _ in range(2)]
+gs[0].name, gs[1].name = "first", "second"
+for g in gs: g.join()
+stop.append(1)
+assert len(ticks) > 20, len(ticks)
+"""
+    err = program(code).err
+    assert len(re.findall(r"goroutine \d+ '(first|second)' has been blocking its OS thread for \d+ s", err)) == 1, err
+
+
+def test_an_exception_goes_to_main_that_waits():
+    code = """
+import os, signal
+lock.acquire()
+def interrupt():
+    sleep(0.05)
+    os.kill(os.getpid(), signal.SIGINT)
+go(interrupt)
+try: lock.acquire()
+except KeyboardInterrupt: print("interrupted")
+"""
+    assert program(code).out == "interrupted\n"
+
+
+def test_nothing_else_is_interrupted():
+    code = """
+import ctypes
+usleep = ctypes.CDLL(None, use_errno=True).usleep
+def other():
+    while not stop: gosched()
+go(other)
+acquire = lock.acquire  # a name that is called, but is no lock's
+for _ in range(5): assert usleep(100_000) == 0, ctypes.get_errno()
+def release(): return usleep(100_000)
+acquire, release = release, acquire
+try: assert acquire() == 0
+finally: release()
+stop.append(1)
+"""
+    program(code)

@@ -264,6 +264,45 @@ def locks(r):
     lock.release()
 
 
+@work(1)
+def locks_of_threads(r):
+    """One at a time, by locks that know OS threads only: who blocks for one lets the holder run."""
+    bare = threading.Lock()
+    lock = r.choice((bare, threading.Condition(bare), threading.Semaphore()))
+    taken = bare if isinstance(lock, threading.Condition) else lock
+    inside, count = [], [0]
+
+    def alone():
+        inside.append(1)
+        same(len(inside), 1)
+        n = count[0]
+        sync.Event().wait(1e-5) if r.random() < 0.01 else spin(r)
+        count[0] = n + 1
+        inside.pop()
+
+    def generate():
+        with lock:
+            yield alone()
+
+    def block():
+        with lock:
+            alone()
+
+    def by_hand():
+        taken.acquire()
+        alone()
+        taken.release()
+
+    def add():
+        for _ in range(4):
+            r.choice((block, by_hand, lambda: list(generate())))()
+
+    gs = [start(r, add) for _ in range(4)]
+    for g in gs:
+        g.join(T)
+    same(count[0], 4 * 4)
+
+
 @work(2)
 def conditions(r):
     """A bounded buffer of a condition; an event, a barrier and a wait group beside it."""
