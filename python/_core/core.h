@@ -129,7 +129,7 @@ struct core_state {
     uint64_t preempt_put_off_for;  /* likewise: for whom it has been put off, */
     int64_t preempt_put_off_since; /* since when, */
     unsigned preempt_put_off;      /* for how many slices, */
-    unsigned preempt_looks;        /* and how often we have looked whether a lock is held still */
+    int64_t preempt_looking;       /* and how long we have been looking whether a lock is held still */
     int64_t preempt_looked;        /* sysmon's: when it looked who blocks the thread, */
     uint64_t lock_waiter;          /* who did, for a lock (its id), */
     int64_t lock_since, lock_back; /* since when, and when it was last let do so */

@@ -217,20 +217,24 @@ static void ask_again(core_state *st) {
 
 #define PUT_OFF 5 /* slices, */
 #define PUT_OFF_IN_LOCK (RAMET_SECOND / 1000 * 50) /* and in a lock at least so long */
-#define LOOKS 100 /* a slice */
+#define LOOKING (RAMET_SECOND / 1000000 * 150) /* for so long in a slice; */
+#define A_LOOK 1000 /* ns, and what it takes to walk the frames */
 
 /* Most locks are held for a moment, by who takes them again in another: so they are looked at closely, not once a
- * slice, when nearly always they would be found held. Not for ever: each time costs as much as a call or ten. */
-static bool put_off(core_state *st, const rm_p *p, bool in_lock) {
+ * slice, when nearly always they would be found held. Not for ever: a look costs as much as some calls, or some
+ * thousand under deep recursion. This one began at `began`. */
+static bool put_off(core_state *st, const rm_p *p, bool in_lock, int64_t began) {
     if (st->preempt_put_off_for != p->switches) {
         st->preempt_put_off_for = p->switches;
         st->preempt_put_off_since = rm_now();
-        st->preempt_put_off = st->preempt_looks = 0;
+        st->preempt_put_off = 0;
+        st->preempt_looking = 0;
     }
-    if (in_lock && ++st->preempt_looks % LOOKS) {
+    if (in_lock && (st->preempt_looking += rm_now() - began + A_LOOK) < LOOKING) {
         ask_again(st);
         return true;
     }
+    st->preempt_looking = 0;
     return ++st->preempt_put_off <= PUT_OFF || (in_lock && rm_now() - st->preempt_put_off_since < PUT_OFF_IN_LOCK);
 }
 
@@ -259,9 +263,10 @@ static PyObject *preempt(PyObject *module, PyObject *const *args, Py_ssize_t nar
     rm_p *p = m ? m->p : NULL;
     if (!p || rm_load(&st->preempt_for) != p->switches) Py_RETURN_NONE; /* another one was meant */
     rm_g *g = p->cur;
+    int64_t began = rm_now();
     enum may may_it = may(st, g, st->tstate, rm_xchg(&arrived, 0));
     if (may_it == NOT_HERE) ask_again(st);
-    if ((may_it == NOT_YET || may_it == IN_LOCK) && !put_off(st, p, may_it == IN_LOCK)) may_it = NOW;
+    if ((may_it == NOT_YET || may_it == IN_LOCK) && !put_off(st, p, may_it == IN_LOCK, began)) may_it = NOW;
     if (may_it == NOW) rm_preempt(g);
     else if (may_it == AWAITS_LOCK) await_lock(st, g);
     else Py_RETURN_NONE;
