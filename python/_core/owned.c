@@ -3,6 +3,8 @@
 
 #ifdef Py_GIL_DISABLED
 
+#include "internal/pycore_parking_lot.h"
+
 PyMutex rm_owner_mutex;
 
 /* Resumed one after the other as those above them end. */
@@ -230,7 +232,18 @@ int core_functions(PyObject *module, PyMethodDef *functions) {
     return own_methods(functions) ? -1 : PyModule_AddFunctions(module, functions);
 }
 
-/* ------------------------------------------------------------------ a stopped world ---- */
+/* ------------------------------------------------------------------ a stopped thread, a stopped world ---- */
+
+/* What stopping the world does with each thread that is detached. A stop that begins meanwhile tries again until it is let go. */
+bool rm_thread_hold(PyThreadState *ts) {
+    int detached = _Py_THREAD_DETACHED;
+    return _Py_atomic_compare_exchange_int(&ts->state, &detached, _Py_THREAD_SUSPENDED);
+}
+
+void rm_thread_let_go(PyThreadState *ts) {
+    _Py_atomic_store_int(&ts->state, _Py_THREAD_DETACHED);
+    _PyParkingLot_UnparkAll(&ts->state);
+}
 
 /* gc.get_referrers stops the world and calls tp_traverse of every object: of ours, too. So may a collection of another
  * thread's do, which keeps its notes where the counts are. */

@@ -109,6 +109,11 @@ rm_inline uintptr_t rm_owned_out(PyThreadState *ts) {
 /* For the children of forks. */
 void rm_owned_init(void);
 
+/* A thread that is detached (blocks) stays so, and its frames as they are, until it is let go. False: it runs. In between nothing that
+ * may wait for it. */
+bool rm_thread_hold(PyThreadState *ts);
+void rm_thread_let_go(PyThreadState *ts);
+
 /* As PyType_FromModuleAndSpec and PyModule_AddFunctions. */
 PyObject *core_type(PyObject *module, PyType_Spec *spec, PyObject *bases);
 int core_functions(PyObject *module, PyMethodDef *functions);
@@ -120,6 +125,11 @@ int core_functions(PyObject *module, PyMethodDef *functions);
     do {                                                                                                               \
         statement;                                                                                                     \
     } while (0)
+rm_inline bool rm_thread_hold(PyThreadState *ts) { /* by the GIL, which the caller has */
+    (void)ts;
+    return true;
+}
+rm_inline void rm_thread_let_go(PyThreadState *ts) { (void)ts; }
 rm_inline void rm_owned_take(void) {}
 rm_inline void rm_owned_drop(void) {}
 rm_inline void rm_owned_init(void) {}

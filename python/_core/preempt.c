@@ -68,22 +68,30 @@ static void trip(core_state *st) {
 #define LOOK_NS (RAMET_SECOND / 100)
 
 /* The thread has not used the CPU for a slice. If it waits for a lock, our handler is called there and then: that wait
- * is interrupted by any signal, to let Python's handlers run, and goes on. We have the GIL, so it is there, or waits
- * for the GIL: no other system call is interrupted. */
+ * is interrupted by any signal, to let Python's handlers run, and goes on. We have the GIL, or hold the thread, so it is there,
+ * or waits for that: no other system call is interrupted. */
+static void interrupt_held(core_state *st, rm_rt *rt, uint64_t switches) {
+    PyThreadState *ts = st->tstate;
+    struct _PyInterpreterFrame *f = RM_PY_CURRENT_FRAME(ts);
+    if (st->closed || rm_load(&rt->p.switches) != switches || rm_load(&rt->p.idle) || !is_ours(st->preempt_signal))
+        return;
+    if (!f || RM_PY_SHIM(f) || _PyFrame_IsIncomplete(f) || !locks_awaited(st, f)) return;
+    rm_store(&st->preempt_for, switches);
+    rm_store_rel(&st->preempt_asked, 1);
+    trip(st);
+    rm_store_rel(&on_its_way, 1);
+    pthread_kill((pthread_t)ts->thread_id, st->preempt_signal);
+}
+
 static void interrupt(core_state *st, rm_rt *rt, uint64_t switches) {
     int64_t now = rm_now();
     if (now - st->preempt_looked < LOOK_NS || rm_rt_count(rt) < 2 || rm_load(&on_its_way)) return;
     st->preempt_looked = now;
     PyGILState_STATE gil = PyGILState_Ensure();
     PyThreadState *ts = st->tstate;
-    struct _PyInterpreterFrame *f = RM_PY_CURRENT_FRAME(ts);
-    if (!st->closed && rm_load(&rt->p.switches) == switches && !rm_load(&rt->p.idle) && is_ours(st->preempt_signal) &&
-        f && !RM_PY_SHIM(f) && !_PyFrame_IsIncomplete(f) && locks_awaited(st, f)) {
-        rm_store(&st->preempt_for, switches);
-        rm_store_rel(&st->preempt_asked, 1);
-        trip(st);
-        rm_store_rel(&on_its_way, 1);
-        pthread_kill((pthread_t)ts->thread_id, st->preempt_signal);
+    if (rm_thread_hold(ts)) {
+        interrupt_held(st, rt, switches);
+        rm_thread_let_go(ts);
     }
     PyGILState_Release(gil);
 }
@@ -169,9 +177,10 @@ static bool is_fork_handler(const PyInterpreterState *interp, PyCodeObject *code
     return false;
 }
 
+/* New reference, or NULL. */
 static PyObject *self_of(struct _PyInterpreterFrame *f) {
     PyObject *self = RM_PY_CODE(f)->co_argcount > 0 ? RM_PY_VALUE(f->localsplus[0]) : NULL;
-    return self && PyCell_Check(self) ? PyCell_GET(self) : self;
+    return self && PyCell_Check(self) ? PyCell_Get(self) : Py_XNewRef(self); /* other threads may change a cell */
 }
 
 /* Whether below this frame something is held that knows OS threads only, or all are kept waiting for. */
@@ -203,8 +212,10 @@ static enum may may(core_state *st, rm_g *g, PyThreadState *ts, bool interrupted
     for (; f; f = f->previous) {
         if (RM_PY_SHIM(f) || _PyFrame_IsIncomplete(f)) continue;
         PyObject *self = self_of(f);
-        if (holds(st, f, self)) return NOT_NOW;
+        bool not_now = holds(st, f, self);
         in_lock = in_lock || locks_held(st, f, f == top ? place : _PyInterpreterFrame_LASTI(f), self);
+        Py_XDECREF(self);
+        if (not_now) return NOT_NOW;
     }
     if (awaits) return AWAITS_LOCK;
     return in_lock ? IN_LOCK : ts->interp->gc.collecting || import_locked(st) ? NOT_YET : NOW;
