@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import CancelledError
@@ -372,3 +374,28 @@ def test_a_pipe_closed_between_poll_and_read(monkeypatch):
     w.close()
     for fd in other:
         os.close(fd)
+
+
+# ---------------------------------------------------------------- first use
+
+FIRST = """
+import threading, sys, ramet
+n, out = 6, []
+begin = threading.Barrier(n)
+def use(i):
+    begin.wait()
+    out.append(ramet.go(lambda: i).join())
+ts = [threading.Thread(target=use, args=(i,)) for i in range(n - 1)]
+for t in ts: t.start()
+use(n - 1)
+while any(t.is_alive() for t in ts): ramet.time.sleep(0.001)
+assert sorted(out) == list(range(n)), out
+hooks = [h.name for h in ramet.debug.hooks()]
+assert hooks.count("exit handler") == hooks.count("watching thread") == 1, hooks
+"""
+
+
+def test_first_use_by_many_at_once():
+    for _ in range(4):
+        done = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, timeout=50)
+        assert done.returncode == 0 and not done.stderr, done
