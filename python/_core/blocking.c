@@ -13,6 +13,7 @@ typedef struct py_job {
     PyObject *fn, *args, *kwargs;
     PyObject *result, *exc;
     bool finished, abandoned;
+    bool left; /* `done` has been, and leaves the job to its goroutine, which is giving up just now */
 } py_job;
 
 /* A pool thread keeps one thread state for as long as it lives. */
@@ -62,6 +63,8 @@ static void done(rm_p *p, rm_job *job) {
         free(j);
     } else if (rm_claim(g)) {
         rm_ready_front(p, g);
+    } else {
+        j->left = true;
     }
 }
 
@@ -111,6 +114,7 @@ static PyObject *core_blocking(PyObject *module, PyObject *const *args, Py_ssize
         PyObject *r = j->finished ? j->result : NULL, *exc = j->finished ? j->exc : NULL;
         j->abandoned = true;
         j->g = NULL;
+        if (j->left) free(j);
         Py_XDECREF(r);
         Py_XDECREF(exc);
         return core_raise(st, g, e);
