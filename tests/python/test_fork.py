@@ -489,3 +489,41 @@ for g in [go(fork) for _ in range(4)]:
 assert not lock.locked()
 """
     run_py(code, where, env={"RAMET_PREEMPT": "1", "RAMET_PREEMPT_INTERVAL": "0.0005"})
+
+
+def test_a_handler_before_ramets_own_waits():
+    """By a finalizer of what it drops: the child is alone by then, and the handler's others go on."""
+    code = """
+import os, sys
+held, late, log = [], [], []
+os.register_at_fork(after_in_child=lambda: (held.clear(), log.append("end of the handler")))
+import ramet
+from ramet import Chan, go, gosched
+from ramet.time import sleep
+
+class Waits:
+    def __del__(self):
+        sleep(0.001)
+        c = Chan()
+        go(c.send, ramet.num_goroutines())
+        log.append(c.recv())
+
+parent = os.getpid()
+def other():
+    while True:
+        if os.getpid() != parent: late.append("the parent's goroutine runs in the child")
+        gosched()
+for _ in range(3): go(other)
+gosched()
+held.append(Waits())
+pid = os.fork()
+if pid == 0:
+    for _ in range(10): gosched()
+    ok = log == [1, "end of the handler"] and not late and ramet.num_goroutines() == 1
+    if not ok: print(log, late[:1], ramet.num_goroutines(), flush=True)
+    os._exit(not ok)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+held.clear()
+os._exit(0)
+"""
+    run_py(code)
