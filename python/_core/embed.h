@@ -34,9 +34,4 @@ enum { PYF_YELLOW = 1 }; /* the guard is open: see yellow.c */
 
 _Static_assert(sizeof(rm_embed_g) < 320, "a parked goroutine must fit on one page");
 
-/* host.c: whether this is the child of a fork and the runtime is the parent's still, and what makes it the child's own. */
-extern __attribute__((visibility("hidden"))) bool rm_fork_child;
-struct rm_g;
-bool host_renew(struct rm_g *g);
-
 #endif

@@ -354,10 +354,7 @@ rm_inline PyObject *start(core_state *st, PyObject *const *args, Py_ssize_t narg
     if (rm_unlikely(nargs < 1)) return PyErr_Format(PyExc_TypeError, "go: a function is needed");
     if (rm_unlikely(!PyCallable_Check(args[0])))
         return PyErr_Format(PyExc_TypeError, "go: fn must be callable, not %.100s", Py_TYPE(args[0])->tp_name);
-    rm_g *caller = core_enter(st);
-    if (rm_unlikely(!caller)) return NULL;
-    if (rm_unlikely(rm_load(&rm_fork_child)) && caller->p)
-        host_renew(caller); /* or it would be taken for one of the parent's */
+    if (rm_unlikely(!core_enter(st))) return NULL;
     PyThreadState *ts = PyThreadState_Get();
     PyObject *context = NULL;
     if (ts->context && !(context = PyContext_CopyCurrent())) return NULL;

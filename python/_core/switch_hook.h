@@ -20,6 +20,8 @@
 #define RM_HOOK_STUCK(g)                                                                                               \
     (rm_pystate_in_greenlet(&(g)->embed.py, (g)->p->embed_tstate) ||                                                   \
      (rm_unlikely(rm_load(&rm_fork_child)) && !host_renew(g)))
+extern __attribute__((visibility("hidden"))) bool rm_fork_child;
+bool host_renew(rm_g *g);
 #define RM_HOOK_IN(g) rm_pystate_load(&(g)->embed.py, (g)->p->embed_tstate)
 
 #endif

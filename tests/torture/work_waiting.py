@@ -420,10 +420,7 @@ def selects(r):
 def forks(r):
     """A child that checks itself: it is alone, everything works, and it is preempted, too."""
     parent = [r.random()]
-    # CPython drops what the threads have that are not in the child, threading's dummies too, whose finalizer takes this lock, before
-    # threading makes new ones: a thread that has it when another forks stops the child. So none has it.
-    with ramet.no_preempt(), threading._active_limbo_lock:
-        pid = os.fork()
+    pid = os.fork()
     if pid == 0:
         status = 1
         try:
