@@ -491,17 +491,6 @@ bool host_in_main_thread(core_state *st) {
     return st->interp == PyInterpreterState_Main() && PyThread_get_thread_ident() == _PyRuntime.main_thread;
 }
 
-bool rm_fork_child; /* atomic: in a child, and its runtime is the parent's still */
-
-static void in_fork_child(void) { rm_store(&rm_fork_child, true); }
-
-static void watch_forks_once(void) { pthread_atfork(NULL, NULL, in_fork_child); }
-
-static void watch_forks(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, watch_forks_once);
-}
-
 int host_start(core_state *st) {
     if (st->closed || (st->sub && st->interp->finalizing)) {
         PyErr_SetString(PyExc_RuntimeError, "ramet: the interpreter is shutting down");
@@ -535,7 +524,6 @@ int host_start(core_state *st) {
         return -1;
     }
     if (st->slice && !st->hosted && host_in_main_thread(st) && preempt_start(st)) PyErr_WriteUnraisable(NULL);
-    watch_forks();
     rm_sysmon_start(st->rt);
     if (st->sub) sub_started(st);
     if (st->interp == PyInterpreterState_Main() && !repl_state) {
@@ -609,10 +597,13 @@ static bool lose(rm_g *g, void *arg) {
     return g == l->self || goroutine_lost(l->st, g, l->to_close) == 0;
 }
 
-/* 0 or -1 with an exception. */
-static int renew(core_state *st) {
+PyObject *host_after_fork(core_state *st) {
     rm_rt *rt = st->rt;
-    rm_store(&rm_fork_child, false);
+    st->starting = false;
+    if (!rt) {
+        host_fork_over(st, true);
+        Py_RETURN_NONE;
+    }
     /* of a goroutine that was parked in a finalizer, and is lost: there would be no collections any more, and no
      * preemption. If it is of the one that forked, a collection within this one does no harm. */
     st->interp->gc.collecting = 0;
@@ -621,15 +612,15 @@ static int renew(core_state *st) {
     st->forked = true;
     rm_m *m = rm_m_of(rt);
     losing l = {st, m && m->p ? rt->p.cur : NULL, PyList_New(0)};
-    if (!l.to_close) return -1;
+    if (!l.to_close) return NULL;
     rm_rt_each(rt, lose, &l);
     if (l.self) {
         int e = rm_rt_forked(rt);
         if (e) {
             Py_DECREF(l.to_close);
-            PyErr_Format(PyExc_RuntimeError, "ramet: no fresh runtime after fork: %s", strerror(-e));
-            return -1;
+            return PyErr_Format(PyExc_RuntimeError, "ramet: no fresh runtime after fork: %s", strerror(-e));
         }
+        rm_sysmon_start(rt);
     } else { /* forked by another thread: the proc's is not there any more. Leave the old runtime where it stands */
         rm_rt_abandon(rt);
         if (m) rm_m_exit(m);
@@ -640,25 +631,8 @@ static int renew(core_state *st) {
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(l.to_close); i++)
         rm_chan_close(&((py_chan *)PyList_GET_ITEM(l.to_close, i))->c);
     Py_DECREF(l.to_close);
-    return PyErr_Occurred() ? -1 : 0;
-}
-
-/* Somebody waits before our handler has been called: a finalizer, in another's handler or between two of them. */
-bool host_renew(rm_g *g) {
-    rm_rt *rt = g->p->rt;
-    rm_store(&rm_fork_child, false);
-    if (rt->pid == (int)getpid()) return true; /* made here */
-    PyObject *exc = core_take_exception();
-    if (renew(rt->embedder)) PyErr_WriteUnraisable(NULL);
-    core_put_exception(exc);
-    return rt->pid == (int)getpid();
-}
-
-PyObject *host_after_fork(core_state *st) {
-    st->starting = false;
-    if (st->rt && st->rt->pid != (int)getpid() && renew(st)) return NULL;
-    if (st->rt && !st->rt->sysmon) rm_sysmon_start(st->rt);
     host_fork_over(st, true);
+    if (PyErr_Occurred()) return NULL;
     Py_RETURN_NONE;
 }
 

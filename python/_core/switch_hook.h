@@ -15,13 +15,8 @@
         if (rm_unlikely((g)->embed.pyflags & PYF_YELLOW)) rm_yellow_close((g), ts_);                                   \
         rm_pystate_save(&(g)->embed.py, ts_);                                                                          \
     } while (0)
-/* In a greenlet that is not its thread's own: the stack of such a one is copied away and back. And in the child of a fork
- * that has nobody else to run yet. */
-#define RM_HOOK_STUCK(g)                                                                                               \
-    (rm_pystate_in_greenlet(&(g)->embed.py, (g)->p->embed_tstate) ||                                                   \
-     (rm_unlikely(rm_load(&rm_fork_child)) && !host_renew(g)))
-extern __attribute__((visibility("hidden"))) bool rm_fork_child;
-bool host_renew(rm_g *g);
+/* In a greenlet that is not its thread's own: the stack of such a one is copied away and back. */
+#define RM_HOOK_STUCK(g) rm_pystate_in_greenlet(&(g)->embed.py, (g)->p->embed_tstate)
 #define RM_HOOK_IN(g) rm_pystate_load(&(g)->embed.py, (g)->p->embed_tstate)
 
 #endif
