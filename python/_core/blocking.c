@@ -2,8 +2,8 @@
  *
  * A call is a job on the heap, because its goroutine may be cancelled and gone before it ends. The GIL
  * orders who frees what: the goroutine, when it resumes, either finds the outcome and takes it, or marks the
- * job abandoned, and the pool thread then drops the outcome. The C memory is freed by `done`, on the
- * loop, where no Python object may be dropped (that could run code on the idle stack). */
+ * job abandoned, and the pool thread then drops the outcome. The C memory is freed by whichever comes last: the goroutine, or
+ * `done`, on the loop, where no Python object may be dropped (that could run code on the idle stack). */
 #include "core.h"
 
 typedef struct py_job {

@@ -263,8 +263,6 @@ int goroutine_lost(core_state *st, rm_g *g, PyObject *to_close);
 /* At exit: main's control block goes with the runtime, a handle that somebody has kept does not. Nobody waiting for
  * main is woken: nothing could run. */
 void goroutine_main_ends(rm_g *g);
-/* (handle, wait info, frames) as they were during the wait that g has just left. */
-PyObject *goroutine_as_waiting(core_state *st, rm_g *g);
 /* Chan closed when the goroutine ends; borrowed. */
 py_chan *goroutine_done_chan(py_goroutine *self);
 py_chan *chan_new(core_state *st, Py_ssize_t capacity);
@@ -298,7 +296,9 @@ void sub_started(core_state *st); /* its runtime runs */
 /* It is to end. False: somebody else has ended it meanwhile. */
 bool sub_take(core_state *st);
 
-/* debug.c: on sysmon's thread, as rm_hooks.hog */
+/* debug.c: (handle, wait info, frames) as they were during the wait that g has just left. */
+PyObject *debug_as_waiting(core_state *st, rm_g *g);
+/* On sysmon's thread, as rm_hooks.hog */
 int64_t debug_hog(core_state *st, rm_rt *rt, uint64_t switches, int64_t ns, bool oncpu);
 
 #endif

@@ -624,66 +624,6 @@ static PyObject *core_current(PyObject *module, PyObject *u) {
     return g ? (PyObject *)goroutine_handle(st, g) : NULL;
 }
 
-typedef struct collect {
-    core_state *st;
-    PyObject *list;
-} collect;
-
-static bool collect_one(rm_g *g, void *arg) {
-    collect *c = arg;
-    PyObject *h = (PyObject *)goroutine_handle(c->st, g);
-    bool ok = h && PyList_Append(c->list, h) == 0;
-    Py_XDECREF(h);
-    return ok;
-}
-
-PyDoc_STRVAR(goroutines_doc, "_goroutines()\n--\n\nAll that are alive, main first.");
-static PyObject *core_goroutines(PyObject *module, PyObject *u) {
-    (void)u;
-    collect c = {core_of(module), PyList_New(0)};
-    if (!c.list || !c.st->rt) return c.list;
-    rm_rt_each(c.st->rt, collect_one, &c);
-    if (PyErr_Occurred()) Py_CLEAR(c.list);
-    return c.list;
-}
-
-PyDoc_STRVAR(wait_info_doc, "_wait_info(g, /)\n--\n\n(state, object or None, seconds waited or None, creator's id).");
-static PyObject *core_wait_info(PyObject *module, PyObject *o) {
-    core_state *st = core_of(module);
-    if (Py_TYPE(o) != st->goroutine_type) return PyErr_Format(PyExc_TypeError, "g must be a Goroutine");
-    rm_g *g = ((py_goroutine *)o)->g;
-    if (!g) return Py_BuildValue("sOOi", "done", Py_None, Py_None, 0);
-    PyObject *obj = NULL, *age = NULL;
-    if (g->state == RM_WAITING) {
-        age = PyFloat_FromDouble((double)(rm_now() - g->since) / 1e9);
-        if (!age) return NULL;
-        if (g->reason == RM_R_CHAN_RECV || g->reason == RM_R_CHAN_SEND)
-            obj = Py_NewRef((PyObject *)rm_container_of(g->wait_obj, py_chan, c));
-        else if (g->reason >= RM_R_MUTEX && g->reason <= RM_R_QUEUE_JOIN) obj = Py_NewRef(sync_object(g->wait_obj));
-        else if (g->reason == RM_R_JOIN) obj = (PyObject *)goroutine_handle(st, (rm_g *)g->wait_obj);
-        if (PyErr_Occurred()) {
-            Py_DECREF(age);
-            return NULL;
-        }
-    }
-    return Py_BuildValue("sNNK", rm_g_state(g), obj ? obj : Py_NewRef(Py_None), age ? age : Py_NewRef(Py_None),
-                         (unsigned long long)g->creator);
-}
-
-PyObject *goroutine_as_waiting(core_state *st, rm_g *g) {
-    PyObject *h = (PyObject *)goroutine_handle(st, g);
-    if (!h) return NULL;
-    g->state = RM_WAITING; /* no Python code runs meanwhile, and what the wait left behind is still there */
-    PyObject *info = core_wait_info(st->module, h), *frames = info ? rm_pystate_frames(g) : NULL;
-    g->state = RM_RUNNING;
-    if (!frames) {
-        Py_XDECREF(info);
-        Py_DECREF(h);
-        return NULL;
-    }
-    return Py_BuildValue("(NNN)", h, info, frames);
-}
-
 static PyMethodDef functions[] = {
     {"go", (PyCFunction)(void (*)(void))core_go, METH_FASTCALL | METH_KEYWORDS, go_doc},
     {"gosched", (PyCFunction)(void (*)(void))core_gosched, METH_FASTCALL, gosched_doc},
@@ -691,8 +631,6 @@ static PyMethodDef functions[] = {
     {"_collected", core_collected, METH_NOARGS, collected_doc},
     {"sleep", core_sleep, METH_O, sleep_doc},
     {"current", core_current, METH_NOARGS, current_doc},
-    {"_goroutines", core_goroutines, METH_NOARGS, goroutines_doc},
-    {"_wait_info", core_wait_info, METH_O, wait_info_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -642,7 +642,7 @@ _Noreturn void host_forked_exit(core_state *st, rm_g *g, int exit_code) {
      * in the parent, on the C stack where we are */
     rm_pystate_load(&st->rt->p.m->fg.embed.py, st->tstate);
 #ifdef Py_GIL_DISABLED
-    st->tstate->critical_section = 0;
+    st->tstate->critical_section = 0; /* those are main's, which is not there: what it has locked is nobody's */
 #endif
 #ifdef RM_PY_STACK_LIMITS
     RM_PY_IMPL(st->tstate)->c_stack_top = g->embed.py.c_stack_top;

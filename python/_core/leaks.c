@@ -415,7 +415,7 @@ void leaks_report(core_state *st, rm_g *g) {
     bool told = g->embed.pyflags & PYF_LEAK_TOLD;
     g->embed.pyflags = (g->embed.pyflags & ~(uint32_t)PYF_LEAKED) | PYF_LEAK_TOLD;
     if (told) return;
-    PyObject *who = goroutine_as_waiting(st, g);
+    PyObject *who = debug_as_waiting(st, g);
     PyObject *r = who ? PyObject_CallMethod(st->module, "_report_leak", "(O)", who) : NULL;
     if (!r) PyErr_WriteUnraisable(who ? PyTuple_GET_ITEM(who, 0) : NULL);
     Py_XDECREF(r);

@@ -57,7 +57,7 @@ void core_put_exception(PyObject *exc) {
 }
 
 static PyObject *raise_deadlock(core_state *st, rm_g *g) {
-    PyObject *main = goroutine_as_waiting(st, g); /* g is running again, but the report is of its wait */
+    PyObject *main = debug_as_waiting(st, g); /* g is running again, but the report is of its wait */
     PyObject *text = main ? PyObject_CallMethod(st->module, "_deadlock_text", "(O)", main) : NULL;
     Py_XDECREF(main);
     if (!text) return NULL;

@@ -2,7 +2,7 @@
  *
  * What is said to need the GIL needs the owner lock there: a critical section of CPython's on one mutex of ours. Like the GIL it is
  * given up by whoever detaches (blocks, waits for another lock of CPython's, lets the world be stopped) and taken back after
- * that, so it makes no deadlock with the locks of others; unlike the GIL it is not held while Python code runs.
+ * that, so it makes no deadlock with the locks of others; unlike the GIL it is not held by who runs code that is not ours.
  *
  * Every function that Python calls holds it: core_type and core_functions put a trampoline in front of each. By hand
  * (CORE_OWNED) hold it those deallocators that touch what others see, and code on threads of ours. It is let go

@@ -80,7 +80,7 @@ static void interrupt_held(core_state *st, rm_rt *rt, uint64_t switches) {
     rm_store_rel(&st->preempt_asked, 1);
     trip(st);
     rm_store_rel(&on_its_way, 1);
-    pthread_kill((pthread_t)ts->thread_id, st->preempt_signal);
+    if (pthread_kill((pthread_t)ts->thread_id, st->preempt_signal)) rm_store(&on_its_way, 0);
 }
 
 static void interrupt(core_state *st, rm_rt *rt, uint64_t switches) {
@@ -326,6 +326,7 @@ int preempt_start(core_state *st) {
     Py_XDECREF(imp);
     if (!st->preempt_handler) st->preempt_handler = PyObject_GetAttrString(st->module, "_preempt");
     if (!st->raw_io || !st->import_locked || !st->preempt_handler || locks_setup(st) || install(st)) return -1;
+    rm_store(&on_its_way, 0); /* in a child, it was on its way to the parent */
     rm_store(&st->rt->slice, st->slice);
     return 0;
 }

@@ -106,3 +106,18 @@ def finish(p, status=0, timeout=T, began=None):
 def run_py(code, *args, status=0, timeout=T, env=None, **options):
     """Run a program in a process of its own and check its status."""
     return finish(start_py(code, *args, env=env, **options), status, timeout, time.monotonic())
+
+
+# of programs whose goroutines compute in turn
+TURNS = """\
+stop, last, order = [], [None], []
+
+def turn(me):
+    # called by goroutine `me` again and again: `order` is the order of the turns
+    if last[0] != me:
+        last[0] = me
+        order.append(me)
+
+def hog(me=0):
+    while not stop:
+        turn(me)"""

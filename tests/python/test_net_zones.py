@@ -5,6 +5,7 @@ import socket
 
 import pytest
 from helpers import T
+from net_helpers import needs_ipv6
 from ramet import net
 
 KINDS = ["name", "number", "tuple", "tuple with zone", "tuple with both"]
@@ -24,20 +25,8 @@ def link_local():
 
 
 LINK_LOCAL = link_local()
-needs_ipv6 = pytest.mark.skipif(not socket.has_ipv6, reason="this Python has no IPv6")
+needs_family = pytest.mark.skipif(not socket.has_ipv6, reason="this Python has no IPv6")
 needs_link_local = pytest.mark.skipif(not LINK_LOCAL, reason="this machine has no link-local IPv6 address")
-
-
-def loopback():
-    try:
-        with socket.socket(socket.AF_INET6) as s:
-            s.bind(("::1", 0))
-        return True
-    except OSError:
-        return False
-
-
-needs_loopback = pytest.mark.skipif(not loopback(), reason="this machine has no IPv6 loopback")
 
 
 def form(kind, host, name, port):
@@ -51,7 +40,7 @@ def form(kind, host, name, port):
     }[kind]
 
 
-@needs_loopback
+@needs_ipv6
 @pytest.mark.parametrize("network", ["tcp", "tcp6"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_loopback(kind, network):
@@ -102,7 +91,7 @@ def test_datagrams(kind):
         assert b.read_from(10, T) == (b"back", a.addr)
 
 
-@needs_ipv6
+@needs_family
 def test_unknown_zones_are_named():
     for what in (
         lambda a: net.dial("tcp", a),
@@ -118,7 +107,7 @@ def test_unknown_zones_are_named():
             what("[fe80::1%4294967295]:80")
 
 
-@needs_loopback
+@needs_ipv6
 def test_a_zone_and_a_scope_that_differ():
     index = socket.if_nametoindex("lo")
     with pytest.raises(ValueError, match=f"the zone of '::1%lo' is interface {index}, its scope_id {index + 1}"):
@@ -142,7 +131,7 @@ def test_ipv4_has_no_zones():
         p.write_to(b"x", ("127.0.0.1%lo", 80))
 
 
-@needs_loopback
+@needs_ipv6
 def test_lookups():
     assert net.lookup_host("::1%lo") == ["::1%lo"]
     with pytest.raises((OSError, ValueError)):

@@ -5,33 +5,26 @@ import signal
 
 import pytest
 import ramet
-from helpers import T, run_py
+from helpers import TURNS, T, run_py
 
 ON = {"RAMET_PREEMPT": "1"}
 OFTEN = {"RAMET_PREEMPT": "1", "RAMET_PREEMPT_INTERVAL": "0.0005"}
 
-PRELUDE = """
+PRELUDE = (
+    """
 import os, signal, sys, time
 import ramet
 from ramet import Chan, go, gosched, no_preempt
 from ramet.time import sleep
-stop, last, order = [], [None], []
-
-def turn(me):
-    # called by goroutine `me` again and again: `order` is the order of the turns
-    if last[0] != me:
-        last[0] = me
-        order.append(me)
-
-def hog(me=0):
-    while not stop:
-        turn(me)
-
+"""
+    + TURNS
+    + """
 def until(condition):
     # as main, which sleeps: timers go on
     while not condition():
         sleep(0.001)
 """
+)
 
 
 def program(code, *args, env=ON, **options):

@@ -3,25 +3,17 @@
 import re
 
 import pytest
-from helpers import T, run_py
+from helpers import TURNS, T, run_py
 
-PRELUDE = """
+PRELUDE = (
+    """
 import collections, contextlib, queue, sys, threading, time
 import ramet
 from ramet import go, gosched
 from ramet.time import sleep
-stop, last, order = [], [None], []
-
-def turn(me):
-    # called by goroutine `me` again and again: `order` is the order of the turns
-    if last[0] != me:
-        last[0] = me
-        order.append(me)
-
-def hog(me=0):
-    while not stop:
-        turn(me)
-
+"""
+    + TURNS
+    + """
 def alone():
     # whether nobody else has had a turn for 20 ms, two slices or so
     order.clear()
@@ -49,6 +41,7 @@ def held():
 def held_twice():
     with held(): yield
 """
+)
 
 
 def program(code, *args, slice="0.01", **options):
