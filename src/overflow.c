@@ -4,8 +4,10 @@
  * The handler runs on an alternate stack. It is an overflow if the fault lies in the guard of the goroutine that
  * runs on this thread, or of one that is just being switched from (the proc names the next one then, but the stack
  * pointer is still there), or if a frame wider than the guard has carried the stack pointer off the stack. If it is
- * not, whoever handled the signal before gets it. Nothing there allocates or locks. Whoever
- * installs a handler after us (faulthandler) is put behind us at sysmon's next tick. */
+ * not, whoever handled the signal before gets it. Nothing there allocates or locks.
+ *
+ * Whoever installs a handler after us (faulthandler) is put behind us at sysmon's next tick, by one of our handlers
+ * that it has not seen: when it goes, it puts back the one that it saw, and that one knows nothing of it. */
 #include "overflow.h"
 
 #include <pthread.h>
@@ -16,7 +18,15 @@
 
 #define ALT_BYTES (64u << 10)
 
-static struct sigaction old_segv, old_bus;
+#define LEVELS 4 /* that many may come after us, one after the other; of more, the last ones are not told apart */
+
+typedef struct rm_fault {
+    int sig;
+    int level;                    /* of our handler that was in place when somebody looked */
+    struct sigaction old[LEVELS]; /* what our handler of each level has behind it */
+} rm_fault;
+
+static rm_fault segv = {.sig = SIGSEGV}, bus = {.sig = SIGBUS};
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static int users;
 static bool dying; /* atomic: the default action is in place, to stay */
@@ -98,8 +108,8 @@ static rm_g *overflown(rm_m *m, const char *addr, const char *sp) {
                                                                                                               : NULL;
 }
 
-static void on_fault(int sig, siginfo_t *info, void *context) {
-    const struct sigaction *old = sig == SIGSEGV ? &old_segv : &old_bus;
+static void on_fault(int level, int sig, siginfo_t *info, void *context) {
+    const struct sigaction *old = &(sig == SIGSEGV ? &segv : &bus)->old[level];
     int saved = errno;
     bool sent = info->si_code <= 0; /* by kill: it does not come again by itself */
     for (rm_m *m = sent ? NULL : rm_tls; m; m = m->next) {
@@ -127,50 +137,85 @@ static void on_fault(int sig, siginfo_t *info, void *context) {
     errno = saved;
 }
 
-static int take(int sig, struct sigaction *old) {
-    struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+static void on_fault_0(int sig, siginfo_t *info, void *context) { on_fault(0, sig, info, context); }
+static void on_fault_1(int sig, siginfo_t *info, void *context) { on_fault(1, sig, info, context); }
+static void on_fault_2(int sig, siginfo_t *info, void *context) { on_fault(2, sig, info, context); }
+static void on_fault_3(int sig, siginfo_t *info, void *context) { on_fault(3, sig, info, context); }
+
+static void (*const handlers[LEVELS])(int, siginfo_t *, void *) = {on_fault_0, on_fault_1, on_fault_2, on_fault_3};
+
+/* The level of our handler; -1: it is not ours. */
+static int level_of(const struct sigaction *sa) {
+    for (int i = 0; sa->sa_flags & SA_SIGINFO && i < LEVELS; i++)
+        if (sa->sa_sigaction == handlers[i]) return i;
+    return -1;
+}
+
+static bool same(const struct sigaction *a, const struct sigaction *b) {
+    return (a->sa_flags & SA_SIGINFO) == (b->sa_flags & SA_SIGINFO) &&
+           (a->sa_flags & SA_SIGINFO ? a->sa_sigaction == b->sa_sigaction : a->sa_handler == b->sa_handler);
+}
+
+/* Be in front of now, what is there. */
+static int take(rm_fault *f, const struct sigaction *now) {
+    int level = 0;
+    while (level <= f->level && !same(&f->old[level], now)) level++; /* it has been here before */
+    if (level == LEVELS) level--;
+    f->old[level] = *now;
+    struct sigaction sa = {.sa_sigaction = handlers[level], .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
     sigemptyset(&sa.sa_mask);
-    return sigaction(sig, &sa, old) ? -errno : 0;
+    if (sigaction(f->sig, &sa, NULL)) return -errno;
+    f->level = level;
+    return 0;
+}
+
+static int install(rm_fault *f) {
+    struct sigaction now;
+    if (sigaction(f->sig, NULL, &now)) return -errno;
+    int level = level_of(&now);
+    if (level < 0) return take(f, &now);
+    f->level = level;
+    return 0;
 }
 
 int rm_overflow_install(void) {
     int e = 0;
     pthread_mutex_lock(&mutex);
     if (users++ == 0) {
-        e = take(SIGSEGV, &old_segv);
-        if (!e) e = take(SIGBUS, &old_bus);
+        e = install(&segv);
+        if (!e) e = install(&bus);
         if (e) users--;
     }
     pthread_mutex_unlock(&mutex);
     return e;
 }
 
-static void retake(int sig, struct sigaction *old) {
+static void retake(rm_fault *f) {
     struct sigaction now;
-    if (sigaction(sig, NULL, &now)) return;
+    if (sigaction(f->sig, NULL, &now)) return;
     if (!(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_IGN) return;
-    if (now.sa_flags & SA_SIGINFO && now.sa_sigaction == on_fault) return;
-    *old = now;
-    take(sig, NULL);
+    int level = level_of(&now);
+    if (level < 0) take(f, &now);
+    else f->level = level;
 }
 
 void rm_overflow_recheck(void) {
     if (rm_load(&dying)) return;
-    retake(SIGSEGV, &old_segv);
-    retake(SIGBUS, &old_bus);
+    retake(&segv);
+    retake(&bus);
 }
 
-static void restore(int sig, const struct sigaction *old) {
+static void restore(const rm_fault *f) {
     struct sigaction now;
-    if (sigaction(sig, NULL, &now) == 0 && now.sa_flags & SA_SIGINFO && now.sa_sigaction == on_fault)
-        sigaction(sig, old, NULL); /* somebody who chained to us keeps us */
+    int level = sigaction(f->sig, NULL, &now) ? -1 : level_of(&now);
+    if (level >= 0) sigaction(f->sig, &f->old[level], NULL); /* somebody who chained to us keeps us */
 }
 
 void rm_overflow_uninstall(void) {
     pthread_mutex_lock(&mutex);
     if (--users == 0) {
-        restore(SIGSEGV, &old_segv);
-        restore(SIGBUS, &old_bus);
+        restore(&segv);
+        restore(&bus);
     }
     pthread_mutex_unlock(&mutex);
 }
@@ -178,7 +223,7 @@ void rm_overflow_uninstall(void) {
 int rm_overflow_installed(int sig) {
     struct sigaction now;
     if (sigaction(sig, NULL, &now) || !has_handler(&now)) return 0;
-    if (now.sa_flags & SA_SIGINFO && now.sa_sigaction == on_fault) return 1;
+    if (level_of(&now) >= 0) return 1;
     return rm_load(&users) > 0 ? 2 : 0;
 }
 

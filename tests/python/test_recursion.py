@@ -586,9 +586,16 @@ print("gone")
 
 # ---- what is fatal names the goroutine ------------------------------------------------------------------
 
+# who enables faulthandler after our first use has it behind us within a tick of the runtime's watcher
+FIRST = """import faulthandler, ramet, ramet.debug, time
+def be_first():
+    end = time.monotonic() + 20
+    while [h.where for h in ramet.debug.hooks() if h.name in ("SIGSEGV handler", "SIGBUS handler")] != ["sigaction"] * 2:
+        assert time.monotonic() < end
+        ramet.gosched()
+"""
+
 FATAL = """
-    import faulthandler, time
-    import ramet
     def f():
         ramet.current().name = "deep one"
         it = iter([1])
@@ -597,6 +604,7 @@ FATAL = """
     {before}
     ramet.go(ramet.gosched).join()
     {after}
+    be_first()
     ramet.go(f).join()
 """
 
@@ -604,10 +612,8 @@ FATAL = """
 @pytest.mark.parametrize("when", ["never", "before", "after"])
 def test_fatal_overflow_names_the_goroutine(when):
     enable = "faulthandler.enable()"
-    # what comes after our first use is put behind us within a tick of the runtime's watcher
-    after = enable + "\n    end = time.monotonic() + 0.2\n    while time.monotonic() < end: ramet.gosched()"
-    code = FATAL.format(before=enable if when == "before" else "", after=after if when == "after" else "")
-    p = python(textwrap.dedent(code))
+    code = FATAL.format(before=enable if when == "before" else "", after=enable if when == "after" else "")
+    p = python(FIRST + textwrap.dedent(code))
     assert p.returncode == -signal.SIGSEGV, (p.returncode, p.stderr)
     assert "ramet: goroutine 3 (deep one): stack overflow" in p.stderr
     assert ("Fatal Python error: Segmentation fault" in p.stderr) == (when != "never")
@@ -617,8 +623,6 @@ def test_fatal_overflow_names_the_goroutine(when):
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_recursion_error_with_faulthandler(when):
     code = """
-        import faulthandler, time
-        import ramet
         def key(x): return sorted([1, 2, 3], key=key)
         def f():
             try:
@@ -628,16 +632,15 @@ def test_recursion_error_with_faulthandler(when):
         {before}
         ramet.go(ramet.gosched).join()
         {after}
+        be_first()
         assert ramet.go(f).join() == "fine"
         faulthandler.disable()
-        end = time.monotonic() + 0.2
-        while time.monotonic() < end: ramet.gosched()
+        be_first()
         assert ramet.go(f).join() == "fine"
     """
     enable = "faulthandler.enable()"
-    after = enable + "; end = time.monotonic() + 0.2\n        while time.monotonic() < end: ramet.gosched()"
-    code = code.format(before=enable if when == "before" else "", after=after if when == "after" else "")
-    p = python(textwrap.dedent(code), None, "-W", "ignore")
+    code = code.format(before=enable if when == "before" else "", after=enable if when == "after" else "")
+    p = python(FIRST + textwrap.dedent(code), None, "-W", "ignore")
     assert p.returncode == 0, p.stderr
     assert p.stderr == ""
 
@@ -651,3 +654,24 @@ def test_other_faults_are_as_without_us():
     p = python("import faulthandler; faulthandler.enable(); " + code.format(f=fault))
     assert p.returncode == -signal.SIGSEGV
     assert p.stderr.count("Fatal Python error: Segmentation fault") == 1
+
+
+@pytest.mark.parametrize("first", ["faulthandler.enable()", ""], ids=["before us", "after us"])
+@pytest.mark.parametrize("times", [1, 2, 9])
+def test_other_faults_end_the_process_after_faulthandler(first, times):
+    """Once disabled, its handler ignores what it gets: a fault that is passed to it comes back for ever."""
+    code = """
+        import ctypes
+        {first}
+        ramet.go(ramet.gosched).join()
+        for _ in range({times}):
+            faulthandler.enable()
+            be_first()
+            faulthandler.disable()
+            {between}
+        ctypes.string_at(0)
+    """
+    for between in ("be_first()", ""):
+        p = python(FIRST + textwrap.dedent(code.format(first=first, times=times, between=between)))
+        assert p.returncode == -signal.SIGSEGV
+        assert p.stderr == ""
