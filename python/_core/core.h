@@ -91,6 +91,7 @@ typedef struct py_select {
 
 struct core_state {
     rm_rt *rt;               /* NULL before first use and after shutdown */
+    rm_rt *entry;            /* the same, but NULL in the child of a fork until it is the child's own */
     PyThreadState *tstate;   /* the proc's */
     PyInterpreterState *interp;
     bool sub;                /* it is not the main one: always hosted */
@@ -168,7 +169,7 @@ core_state *core_of_type(PyTypeObject *type);
 rm_g *core_enter_slow(core_state *st);
 rm_inline rm_g *core_enter(core_state *st) {
     rm_m *m = rm_tls;
-    if (rm_likely(m && m->rt == st->rt && m->p)) return m->p->cur;
+    if (rm_likely(m && m->rt == st->entry && m->p)) return m->p->cur;
     return core_enter_slow(st);
 }
 /* The same, but only a goroutine (main included) will do: RuntimeError "{what} ..." in another OS thread. */
@@ -179,7 +180,7 @@ rm_g *core_enter_main_too(core_state *st, const char *what);
 bool host_in_main_thread(core_state *st); /* of the main interpreter */
 rm_inline rm_g *core_enter_goroutine(core_state *st, const char *what) {
     rm_m *m = rm_tls;
-    if (rm_likely(m && m->rt == st->rt && m->p)) return m->p->cur;
+    if (rm_likely(m && m->rt == st->entry && m->p)) return m->p->cur;
     return core_enter_goroutine_slow(st, what);
 }
 
@@ -276,19 +277,24 @@ rm_inline bool chan_check(core_state *st, PyObject *o) {
 /* host.c: the runtime's life inside the interpreter */
 int host_start(core_state *st);             /* make st->rt; -1 with an exception */
 PyObject *host_shutdown(core_state *st);    /* at exit: unwind, stop, free */
-void host_before_fork(core_state *st);
-void host_fork_over(core_state *st, bool in_child);
 /* Once a process; outside: main, and outside ramet. */
 void host_report_blocked(core_state *st, rm_g *g, int64_t ns, bool outside);
-PyObject *host_after_fork(core_state *st);  /* in a forked child */
-/* The function of the goroutine that a child was forked in has returned: the process ends. */
-_Noreturn void host_forked_exit(core_state *st, rm_g *g, int exit_code);
 extern const rm_hooks host_hooks;
 /* What of the prompt's is installed. */
 enum { HOST_INPUT_HOOK = 1, HOST_INPUT_HOOK_BEHIND = 2, HOST_INTERRUPTER = 4 };
 int host_prompt_installed(const core_state *st);
 
 void host_stop(core_state *st); /* on the proc, or with the GIL: have the hosted runtime end */
+
+/* fork.c */
+int fork_watch(core_state *st, PyObject *handler); /* -1 with an exception */
+void fork_unwatch(core_state *st);
+void fork_begins(core_state *st);
+void fork_over(core_state *st, bool in_child);
+int fork_renew(core_state *st);          /* in the child: once, and then nothing. -1 with an exception */
+PyObject *fork_in_child(core_state *st); /* the handler */
+/* The function of the goroutine that a child was forked in has returned: the process ends. */
+_Noreturn void fork_exit(core_state *st, rm_g *g, int exit_code);
 
 /* subinterpreter.c: sets st->sub; -1 with an exception where ramet does not run. */
 int sub_init(core_state *st);

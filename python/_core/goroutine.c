@@ -306,7 +306,7 @@ static void go_entry(void *arg) {
                                      (size_t)g->embed.nargs | PY_VECTORCALL_ARGUMENTS_OFFSET, g->embed.kwnames);
     int status = go_ends(st, g, result);
     rm_pystate_end(&g->embed.py, st->tstate);
-    if (rm_unlikely(g == st->rt->main_g)) host_forked_exit(st, g, status == GO_RAISED);
+    if (rm_unlikely(g == st->rt->main_g)) fork_exit(st, g, status == GO_RAISED);
     rm_owned_take();
     finish_late(g);
 }

@@ -1,4 +1,4 @@
-/* host.c: the runtime's life inside an interpreter: first use, idling, signals, deadlock, fork, exit.
+/* host.c: the runtime's life inside an interpreter: first use, idling, signals, deadlock, exit.
  *
  * First use in the main thread makes that thread the proc, its stack being goroutine 1. First use elsewhere
  * starts a thread of ours that hosts the proc (the worker may end at any time), and every other thread, main
@@ -378,7 +378,7 @@ static void stop(core_state *st, rm_g *g) {
     st->closed = true;
     bool free_it = clean && !st->forked;
     if (free_it) goroutine_main_ends(rt->main_g);
-    if (free_it || st->hosted) st->rt = NULL; /* a host ends, and leaves nobody who would run anything */
+    if (free_it || st->hosted) st->rt = st->entry = NULL; /* a host ends, and leaves nobody who would run anything */
     Py_BEGIN_ALLOW_THREADS if (st->sub) { rm_pool_fini(rt, RM_FOREVER, false); }
     if (free_it) rm_rt_free(rt);
     else {
@@ -411,6 +411,7 @@ static int make_rt(core_state *st, bool hosted) {
     };
     int e = rm_rt_new(&config, &st->rt);
     if (e) return e;
+    st->entry = st->rt;
     st->tstate = PyThreadState_Get();
     st->hosted = hosted;
     st->rt->p.embed_tstate = st->tstate;
@@ -570,93 +571,4 @@ PyObject *host_shutdown(core_state *st) {
     stop(st, g);
     rm_arena_uninstall();
     Py_RETURN_NONE;
-}
-
-/* ------------------------------------------------------------------ fork ---- */
-
-/* From before a fork until here, in parent and child: no collections. In the child a finalizer that waits would let
- * goroutines run that are not there any more; before our turn come the handlers of those who were earlier. */
-void host_before_fork(core_state *st) {
-    if (!st->forking++) st->collects = PyGC_Disable();
-}
-
-void host_fork_over(core_state *st, bool in_child) {
-    if (!st->forking) return;
-    st->forking = in_child ? 0 : st->forking - 1;
-    if (!st->forking && st->collects) PyGC_Enable();
-}
-
-typedef struct losing {
-    core_state *st;
-    rm_g *self;
-    PyObject *to_close;
-} losing;
-
-static bool lose(rm_g *g, void *arg) {
-    losing *l = arg;
-    return g == l->self || goroutine_lost(l->st, g, l->to_close) == 0;
-}
-
-PyObject *host_after_fork(core_state *st) {
-    rm_rt *rt = st->rt;
-    st->starting = false;
-    if (!rt) {
-        host_fork_over(st, true);
-        Py_RETURN_NONE;
-    }
-    /* of a goroutine that was parked in a finalizer, and is lost: there would be no collections any more, and no
-     * preemption. If it is of the one that forked, a collection within this one does no harm. */
-    st->interp->gc.collecting = 0;
-    Py_CLEAR(st->main_exc);
-    st->in_run = st->run_waits = false;
-    st->forked = true;
-    rm_m *m = rm_m_of(rt);
-    losing l = {st, m && m->p ? rt->p.cur : NULL, PyList_New(0)};
-    if (!l.to_close) return NULL;
-    rm_rt_each(rt, lose, &l);
-    if (l.self) {
-        int e = rm_rt_forked(rt);
-        if (e) {
-            Py_DECREF(l.to_close);
-            return PyErr_Format(PyExc_RuntimeError, "ramet: no fresh runtime after fork: %s", strerror(-e));
-        }
-        rm_sysmon_start(rt);
-    } else { /* forked by another thread: the proc's is not there any more. Leave the old runtime where it stands */
-        rm_rt_abandon(rt);
-        if (m) rm_m_exit(m);
-        st->rt = NULL;
-        st->tstate = NULL;
-        st->hosted = false;
-    }
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(l.to_close); i++)
-        rm_chan_close(&((py_chan *)PyList_GET_ITEM(l.to_close, i))->c);
-    Py_DECREF(l.to_close);
-    host_fork_over(st, true);
-    if (PyErr_Occurred()) return NULL;
-    Py_RETURN_NONE;
-}
-
-_Noreturn void host_forked_exit(core_state *st, rm_g *g, int exit_code) {
-    rm_store(&st->rt->slice, 0);
-    /* finalization frees the thread's data stack: give it the thread's own back, which main's goroutine left behind
-     * in the parent, on the C stack where we are */
-    rm_pystate_load(&st->rt->p.m->fg.embed.py, st->tstate);
-#ifdef Py_GIL_DISABLED
-    st->tstate->critical_section = 0; /* those are main's, which is not there: what it has locked is nobody's */
-#endif
-#ifdef RM_PY_STACK_LIMITS
-    RM_PY_IMPL(st->tstate)->c_stack_top = g->embed.py.c_stack_top;
-    RM_PY_IMPL(st->tstate)->c_stack_soft_limit = g->embed.py.c_stack_soft;
-    RM_PY_IMPL(st->tstate)->c_stack_hard_limit = g->embed.py.c_stack_hard;
-#else
-    (void)g;
-#endif
-    if (st->main_exc) { /* what was to be raised in main */
-        PyObject *exc = st->main_exc;
-        st->main_exc = NULL;
-        PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
-        Py_DECREF(exc);
-        PyErr_Print(); /* SystemExit exits here */
-    }
-    Py_Exit(exit_code);
 }

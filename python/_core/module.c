@@ -4,6 +4,7 @@
 /* ------------------------------------------------------------------ who calls ---- */
 
 rm_g *core_enter_slow(core_state *st) {
+    if (rm_unlikely(!st->entry) && fork_renew(st)) return NULL;
     if (!st->rt && host_start(st)) return NULL;
     rm_m *m = rm_m_of(st->rt);
     if (!m) m = rm_m_attach(st->rt);
@@ -381,21 +382,26 @@ static PyObject *core_shutdown(PyObject *module, PyObject *u) {
     return host_shutdown(core_of(module));
 }
 
+static PyObject *core_watch_forks(PyObject *module, PyObject *handler) {
+    if (fork_watch(core_of(module), handler)) return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyObject *core_before_fork(PyObject *module, PyObject *u) {
     (void)u;
-    host_before_fork(core_of(module));
+    fork_begins(core_of(module));
     Py_RETURN_NONE;
 }
 
 static PyObject *core_after_fork_in_parent(PyObject *module, PyObject *u) {
     (void)u;
-    host_fork_over(core_of(module), false);
+    fork_over(core_of(module), false);
     Py_RETURN_NONE;
 }
 
 static PyObject *core_after_fork(PyObject *module, PyObject *u) {
     (void)u;
-    return host_after_fork(core_of(module));
+    return fork_in_child(core_of(module));
 }
 
 static PyMethodDef functions[] = {
@@ -406,6 +412,7 @@ static PyMethodDef functions[] = {
     {"_wait_all", core_wait_all, METH_NOARGS, wait_all_doc},
     {"_cancel_since", core_cancel_since, METH_O, cancel_since_doc},
     {"_shutdown", core_shutdown, METH_NOARGS, NULL},
+    {"_watch_forks", core_watch_forks, METH_O, NULL},
     {"_before_fork", core_before_fork, METH_NOARGS, NULL},
     {"_after_fork_in_parent", core_after_fork_in_parent, METH_NOARGS, NULL},
     {"_after_fork", core_after_fork, METH_NOARGS, NULL},
@@ -531,6 +538,7 @@ static int core_clear(PyObject *module) {
 
 static void core_free(void *module) {
     core_clear(module);
+    fork_unwatch(core_of(module));
     free(core_of(module)->net_scratch);
 }
 

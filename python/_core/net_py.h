@@ -74,7 +74,7 @@ rm_inline void net_settle(py_conn *self) {
 }
 rm_inline rm_g *net_enter(core_state *st, const char *what) {
     rm_m *m = rm_tls;
-    if (rm_likely(m && m->rt == st->rt && m->p)) return m->p->cur;
+    if (rm_likely(m && m->rt == st->entry && m->p)) return m->p->cur;
     return core_enter_goroutine_slow(st, what);
 }
 /* Instead of an error number: a Python exception is set. */

@@ -166,7 +166,7 @@ static PyObject *item(PyObject *list, Py_ssize_t i) {
 
 /* A handler of os.register_at_fork. From the first of them to the last, locks that know OS threads only are held. */
 static bool is_fork_handler(const PyInterpreterState *interp, PyCodeObject *code) {
-    PyObject *lists[] = {interp->before_forkers, interp->after_forkers_parent}; /* no sysmon in a child until the end */
+    PyObject *lists[] = {interp->before_forkers, interp->after_forkers_parent, interp->after_forkers_child};
     for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
         for (Py_ssize_t i = 0; lists[l] && i < PyList_GET_SIZE(lists[l]); i++) {
             PyObject *of = item(lists[l], i), *fn = PyMethod_Check(of) ? PyMethod_GET_FUNCTION(of) : of;

@@ -167,9 +167,8 @@ def _first_use() -> None:
     gc.callbacks.append(_core._leaks_after)
     if _core._subinterpreter:  # it cannot fork, and what it has registered would keep its memory when it is gone
         return
-    os.register_at_fork(
-        before=_core._before_fork, after_in_parent=_core._after_fork_in_parent, after_in_child=_core._after_fork
-    )
+    os.register_at_fork(before=_core._before_fork, after_in_parent=_core._after_fork_in_parent)
+    _core._watch_forks(_core._after_fork)
     _registered.append(("fork handler", "gives a forked child a runtime of its own", "os.register_at_fork"))
 
 

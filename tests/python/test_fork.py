@@ -489,3 +489,100 @@ for g in [go(fork) for _ in range(4)]:
 assert not lock.locked()
 """
     run_py(code, where, env={"RAMET_PREEMPT": "1", "RAMET_PREEMPT_INTERVAL": "0.0005"})
+
+
+# What runs in the child around ramet's handler. `where` forks; the child's checks are `check`.
+AROUND = """
+import os, sys, threading
+log = []
+os.register_at_fork(after_in_child=lambda: handler())
+import ramet
+from ramet import Chan, go, gosched
+from ramet.sync import Mutex
+
+class Waits:
+    def __del__(self):
+        c = Chan()
+        go(c.send, "waited")
+        log.append(c.recv(20))
+
+parent = os.getpid()
+def other():
+    while True:
+        if os.getpid() != parent: log.append("the parent's goroutine runs in the child")
+        gosched()
+for _ in range(3): go(other)
+
+def fork():
+    pid = os.fork()
+    if pid == 0:
+        ok = False
+        try:
+            for _ in range(10): gosched()
+            ok = check() and ramet.num_goroutines() == 1
+            if not ok: print(log, ramet.num_goroutines(), flush=True)
+        finally:
+            os._exit(not ok)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+def by_main():
+    fork()
+def by_goroutine():
+    go(fork).join()
+def by_thread():
+    failed = []
+    threading.excepthook = failed.append
+    t = threading.Thread(target=fork)
+    t.start()
+    ramet.blocking(t.join)
+    assert not failed, failed
+"""
+BY = pytest.mark.parametrize("by", ["main", "goroutine", "thread"])
+
+
+@BY
+def test_a_handler_of_before_first_use_waits(by):
+    """By a finalizer of what it drops: the child is alone by then, and the handler's others go on."""
+    code = """
+held = [Waits()]
+def handler():
+    held.clear()
+    log.append("end of the handler")
+def check():
+    return log == ["waited", "end of the handler"]
+"""
+    run_py(f"{AROUND}{code}by_{by}()\nos._exit(0)")
+
+
+@BY
+def test_a_handler_of_before_first_use_unlocks_what_others_wait_for(by):
+    code = """
+m = Mutex()
+m.lock()
+others = [go(m.lock) for _ in range(2)]
+gosched()
+handler = m.unlock
+def check():
+    return m.try_lock()
+"""
+    run_py(f"{AROUND}{code}by_{by}()\nos._exit(0)")
+
+
+@BY
+def test_what_a_thread_of_the_parent_had_waits_in_the_child(by):
+    """CPython drops it before the first handler."""
+    code = """
+def handler():
+    log.append("handler")
+def check():
+    return log == ["waited", "handler"]
+had = threading.local()
+started, stop = threading.Event(), threading.Event()
+def thread():
+    had.it = Waits()
+    started.set()
+    stop.wait()
+threading.Thread(target=thread).start()
+ramet.blocking(started.wait)
+"""
+    run_py(f"{AROUND}{code}by_{by}()\nos._exit(0)")

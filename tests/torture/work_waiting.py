@@ -420,7 +420,17 @@ def selects(r):
 def forks(r):
     """A child that checks itself: it is alone, everything works, and it is preempted, too."""
     parent = [r.random()]
-    pid = os.fork()
+    # In the child CPython drops what the parent's threads had, also what threading keeps of those that it does not know, whose
+    # finalizer takes this lock, before threading makes a new one: a thread that has it meanwhile would stop the child.
+    # Not waited for outside ramet: what has it may be in a finalizer that waits for a goroutine.
+    limbo = threading._active_limbo_lock
+    with ramet.no_preempt():
+        while not limbo.acquire(False):
+            sleep(1e-4)
+        try:
+            pid = os.fork()
+        finally:
+            limbo.release()
     if pid == 0:
         status = 1
         try:
