@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import h11
@@ -44,9 +45,12 @@ Fetched = Iterator[tuple[str, str]]  # path, SHA-256
 class Http:
     """A connection that is kept alive from one request to the next."""
 
-    def __init__(self, send: Callable[[bytes], object], receive: Callable[[], bytes]) -> None:
+    def __init__(
+        self, send: Callable[[bytes], object], receive: Callable[[], bytes], close: Callable[[], None]
+    ) -> None:
         self.send = send
         self.receive = receive
+        self.close = close
         self.protocol = h11.Connection(h11.CLIENT)
 
     def get(self, path: str) -> Iterator[bytes]:
@@ -77,22 +81,22 @@ def connect_socket(address: Address) -> Http:
     """By the standard library: whoever calls blocks his thread."""
     sock = socket.create_connection(address, timeout=TIMEOUT)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return Http(sock.sendall, lambda: sock.recv(CHUNK))
+    return Http(sock.sendall, lambda: sock.recv(CHUNK), sock.close)
 
 
 def connect_ramet(address: Address) -> Http:
     """By ramet: whoever calls blocks his goroutine."""
     conn = net.dial("tcp", address, timeout=TIMEOUT)
-    return Http(conn.write, lambda: conn.read(CHUNK, timeout=TIMEOUT))
+    return Http(conn.write, lambda: conn.read(CHUNK, timeout=TIMEOUT), conn.close)
 
 
 # ---- the three ways ------------------------------------------------------------------------------
 
 
 def serial(address: Address, paths: list[str], width: int) -> Fetched:
-    http = connect_socket(address)
-    for path in paths:
-        yield path, http.sha256(path)
+    with closing(connect_socket(address)) as http:
+        for path in paths:
+            yield path, http.sha256(path)
 
 
 def threads(address: Address, paths: list[str], width: int) -> Fetched:
@@ -100,10 +104,10 @@ def threads(address: Address, paths: list[str], width: int) -> Fetched:
 
     def fetch(path: str) -> str:
         if not hasattr(own, "http"):
-            own.http = connect_socket(address)
+            own.http = opened.enter_context(closing(connect_socket(address)))
         return own.http.sha256(path)
 
-    with ThreadPoolExecutor(width) as pool:
+    with ExitStack() as opened, ThreadPoolExecutor(width) as pool:
         yield from zip(paths, pool.map(fetch, paths), strict=True)
 
 
@@ -115,14 +119,15 @@ def goroutines(address: Address, paths: list[str], width: int) -> Fetched:
     def fetch(path: str) -> str:
         http = idle.recv()
         try:
-            http = http or connect_ramet(address)
+            http = http or opened.enter_context(closing(connect_ramet(address)))
             return http.sha256(path)
         finally:
             idle.send(http)
 
-    running = [ramet.go(fetch, path) for path in paths]
-    for path, goroutine in zip(paths, running, strict=True):
-        yield path, goroutine.join()
+    with ExitStack() as opened:
+        running = [ramet.go(fetch, path) for path in paths]
+        for path, goroutine in zip(paths, running, strict=True):
+            yield path, goroutine.join()
 
 
 WAYS = {"serial": serial, "threads": threads, "goroutines": goroutines}
@@ -134,7 +139,8 @@ WAYS = {"serial": serial, "threads": threads, "goroutines": goroutines}
 def run_way(name: str, address: Address, width: int) -> dict:
     """Ask the server for its list, fetch every file of it, and tell what it took."""
     tqdm.tqdm.monitor_interval = 0  # no thread of its own: threads are counted here
-    paths = b"".join(connect_socket(address).get("/")).decode("ascii").split("\n")
+    with closing(connect_socket(address)) as http:
+        paths = b"".join(http.get("/")).decode("ascii").split("\n")
     digests = {}
     most_threads = 0
     begin = time.monotonic()

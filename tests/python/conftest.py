@@ -54,6 +54,8 @@ NOT_IN_A_DEBUG_BUILD = (
     "test_monitoring_begun_while_goroutines_are_parked",
     "test_raising_in_a_frame_that_was_parked_when_tracing_began",
     "test_tracing_set_in_a_goroutine",
+    "test_pdb_begins_a_program",
+    "test_trace_functions_that_raise_end_tracing_and_nothing_else",
     "test_cancel_everywhere.py",
 )
 

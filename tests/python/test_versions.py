@@ -18,6 +18,7 @@ CORE = ROOT / "python" / "_core"
 INCLUDE = Path(sysconfig.get_path("include"))
 NEXT = max(int(p.stem[-2:]) for p in CORE.glob("cpython_3??.h")) + 1  # the first minor version that is not known
 THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+DEBUG = bool(sysconfig.get_config_var("Py_DEBUG"))
 JIT = getattr(sys, "_jit", None)
 
 compiler = shutil.which("gcc") or shutil.which("cc")
@@ -75,7 +76,7 @@ def test_meson_refuses_unknown_minor(tmp_path, minor):
 def others():
     """The other CPythons of this machine: (key, path). One with a sanitizer is as the one without."""
     found = subprocess.run([ROOT / "tools" / "find-pythons.sh"], capture_output=True, text=True, timeout=50).stdout
-    mine = f"3.{sys.version_info.minor}" + ("t" if THREADED else "")
+    mine = f"3.{sys.version_info.minor}" + ("t" if THREADED else "") + ("d" if DEBUG else "")
     return [
         (key, path)
         for key, _, path in (s.split(None, 2) for s in found.splitlines())

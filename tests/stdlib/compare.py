@@ -15,6 +15,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
+VERSIONS = {"all", VERSION, VERSION + sys.abiflags}  # what of an entry is for this one
 THE_PROCESS = "(process)"  # stands in the place of a test for how its process ended
 
 
@@ -79,7 +80,7 @@ def entries():
 
 def skips(what):
     """The entries for this version."""
-    return [e for e in entries() if e.what == what and (e.versions == "all" or VERSION in e.versions.split(","))]
+    return [e for e in entries() if e.what == what and VERSIONS.intersection(e.versions.split(","))]
 
 
 def run(module, goroutine, limit):
