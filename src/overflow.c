@@ -18,7 +18,7 @@
 
 #define ALT_BYTES (64u << 10)
 
-#define LEVELS 4 /* that many may come after us, one after the other; of more, the last ones are not told apart */
+#define LEVELS 4 /* so many may stand before each other: later ones are not told apart from the last */
 
 typedef struct rm_fault {
     int sig;
@@ -32,7 +32,9 @@ static int users;
 static bool dying; /* atomic: the default action is in place, to stay */
 /* This thread is in the handler before us: were we in its place after all (each chained to the other), or does
  * it send the signal again, then that one is for the default action. */
-static __thread bool chained __attribute__((tls_model("initial-exec")));
+static __thread int chained __attribute__((tls_model("initial-exec")));       /* our level + 1 */
+static __thread char *chained_at
+    __attribute__((tls_model("initial-exec"))); /* our frame; not below it: that was left by siglongjmp */
 
 static char *put(char *to, char *end, const char *text) {
     while (*text && to < end) *to++ = *text++;
@@ -111,6 +113,10 @@ static rm_g *overflown(rm_m *m, const char *addr, const char *sp) {
 static void on_fault(int level, int sig, siginfo_t *info, void *context) {
     const struct sigaction *old = &(sig == SIGSEGV ? &segv : &bus)->old[level];
     int saved = errno;
+    char *here = __builtin_frame_address(0), *outer_at = chained_at;
+    if (chained && here >= chained_at) chained = 0;
+    int outer = chained;
+    bool again = outer && level >= outer - 1;
     bool sent = info->si_code <= 0; /* by kill: it does not come again by itself */
     for (rm_m *m = sent ? NULL : rm_tls; m; m = m->next) {
         rm_g *g = m->p ? overflown(m, info->si_addr, stack_pointer(context)) : NULL;
@@ -122,12 +128,14 @@ static void on_fault(int level, int sig, siginfo_t *info, void *context) {
         name_it(g, info->si_addr);
         break;
     }
-    if (!chained && has_handler(old)) {
-        chained = true;
+    if (!again && has_handler(old)) {
+        chained = level + 1;
+        chained_at = here;
         if (old->sa_flags & SA_SIGINFO) old->sa_sigaction(sig, info, context);
         else old->sa_handler(sig);
-        chained = false;
-    } else if (sent && !chained && old->sa_handler == SIG_IGN) {
+        chained = outer;
+        chained_at = outer_at;
+    } else if (sent && !again && old->sa_handler == SIG_IGN) {
         /* as if we were not there */
     } else { /* die of it: go back with the default in place, and fault again (a sent signal is sent again) */
         rm_store(&dying, true);
@@ -161,10 +169,17 @@ static int take(rm_fault *f, const struct sigaction *now) {
     int level = 0;
     while (level <= f->level && !same(&f->old[level], now)) level++; /* it has been here before */
     if (level == LEVELS) level--;
+    struct sigaction before = f->old[level], was;
     f->old[level] = *now;
     struct sigaction sa = {.sa_sigaction = handlers[level], .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
     sigemptyset(&sa.sa_mask);
-    if (sigaction(f->sig, &sa, NULL)) return -errno;
+    if (sigaction(f->sig, &sa, &was)) return -errno;
+    int gone = same(&was, now) ? -1 : level_of(&was);
+    if (gone >= 0) { /* it has gone meanwhile: be as ours that it has put back, and put that back */
+        f->old[level] = gone == level ? before : f->old[gone];
+        sigaction(f->sig, &was, NULL);
+        level = gone;
+    }
     f->level = level;
     return 0;
 }
