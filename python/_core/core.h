@@ -121,6 +121,7 @@ struct core_state {
     unsigned max_threads;
     uint64_t seed;
     PyObject *main_exc;      /* to be raised in main */
+    rm_m *main_m;            /* the main thread's, where the proc is hosted and it has been in ramet */
     /* preempt.c */
     int64_t slice;           /* option: ns; 0: goroutines are not preempted */
     int preempt_signal;      /* 0: none installed */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "internal/pycore_interp.h"
+#include "internal/pycore_runtime.h"
 
 static core_state *watched; /* of the main interpreter, the only one that can fork */
 
@@ -63,7 +64,9 @@ int fork_renew(core_state *st) {
     /* of a goroutine that was parked in a finalizer, and is lost: there would be no collections any more, and no
      * preemption. If it is of the one that forked, a collection within this one does no harm. */
     st->interp->gc.collecting = 0;
-    Py_CLEAR(st->main_exc);
+    PyObject *exc = st->main_exc; /* dropped when there is a runtime: what it holds may use it */
+    st->main_exc = NULL;
+    st->main_m = NULL;
     st->in_run = st->run_waits = false;
     st->forked = true;
     rm_m *m = rm_m_of(rt);
@@ -78,6 +81,7 @@ int fork_renew(core_state *st) {
             return -1;
         }
         st->entry = rt;
+        if (!st->forking) rm_sysmon_start(rt); /* forked without Python's handlers, or the handler has failed */
     } else {
         rm_rt_abandon(rt);
         if (m) rm_m_exit(m);
@@ -88,11 +92,14 @@ int fork_renew(core_state *st) {
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(l.to_close); i++)
         rm_chan_close(&((py_chan *)PyList_GET_ITEM(l.to_close, i))->c);
     Py_DECREF(l.to_close);
-    return PyErr_Occurred() ? -1 : 0;
+    int e = PyErr_Occurred() ? -1 : 0;
+    Py_XDECREF(exc);
+    return e;
 }
 
 PyObject *fork_in_child(core_state *st) {
     st->starting = false;
+    if (st->rt && st->rt->pid != (int)getpid()) st->entry = NULL; /* of a second import: it is not the one watched */
     int e = fork_renew(st);
     fork_over(st, true);
     if (st->entry && !st->rt->sysmon) rm_sysmon_start(st->rt);
@@ -114,6 +121,9 @@ _Noreturn void fork_exit(core_state *st, rm_g *g, int exit_code) {
     RM_PY_IMPL(st->tstate)->c_stack_hard_limit = g->embed.py.c_stack_hard;
 #else
     (void)g;
+#endif
+#if PY_VERSION_HEX >= 0x030d0000
+    _PyRuntime.main_tstate = st->tstate;
 #endif
     if (st->main_exc) { /* what was to be raised in main */
         PyObject *exc = st->main_exc;

@@ -179,8 +179,8 @@ static int finish(core_state *st, rm_g *g, PyObject *result) {
             status = GO_CANCELLED;
         } else {
             status = GO_RAISED;
-            if (PyErr_GivenExceptionMatches(result, PyExc_KeyboardInterrupt) ||
-                PyErr_GivenExceptionMatches(result, PyExc_SystemExit)) {
+            if (!st->sub && (PyErr_GivenExceptionMatches(result, PyExc_KeyboardInterrupt) ||
+                             PyErr_GivenExceptionMatches(result, PyExc_SystemExit))) {
                 if (handle) handle->collected = true;
                 core_raise_in_main(st, Py_NewRef(result));
             } else if (g->embed.pyflags & PYF_COLLECTED) {

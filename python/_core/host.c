@@ -56,10 +56,28 @@ static bool signals_tripped(void) {
 #endif
 }
 
+/* In the main thread, between two steps of its Python code. */
+static int raise_pending(void *arg) {
+    core_state *st = arg;
+    PyObject *exc = st->main_exc;
+    st->main_exc = NULL;
+    if (!exc) return 0; /* a wait of main's has raised it */
+    PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
+    Py_DECREF(exc);
+    return -1;
+}
+
 void core_raise_in_main(core_state *st, PyObject *exc) {
-    rm_g *main = st->rt->main_g;
     Py_XSETREF(st->main_exc, exc);
-    if (!(main->flags & RM_GF_SYSTEM)) rm_g_cancel_now(main, RM_CANCEL_RAISE);
+    if (!st->hosted) {
+        rm_g_cancel_now(st->rt->main_g, RM_CANCEL_RAISE);
+        return;
+    }
+    Py_AddPendingCall(raise_pending, st);
+    rm_g *main = st->main_m ? st->main_m->g : NULL;
+    if (!main || main->state != RM_WAITING || !rm_claim(main)) return;
+    main->wake_code = -EINTR;
+    rm_ready(main);
 }
 
 /* What a goroutine of our own does before its first Python code, and after its last. */
@@ -547,6 +565,7 @@ void host_stop(core_state *st) {
 
 PyObject *host_shutdown(core_state *st) {
     if (st->sub && !sub_take(st)) Py_RETURN_NONE;
+    if (!st->entry && fork_renew(st)) return NULL; /* forked without Python's handlers */
     rm_rt *rt = st->rt;
     if (!rt || st->closed || st->stopping) Py_RETURN_NONE;
     st->leaks_off++;
@@ -558,6 +577,7 @@ PyObject *host_shutdown(core_state *st) {
     if (st->hosted) {
         rm_m *m = rm_m_of(rt);
         host_stop(st);
+        st->main_m = NULL;
         Py_BEGIN_ALLOW_THREADS pthread_join(st->host_thread, NULL);
         Py_END_ALLOW_THREADS if (m && !m->p) { /* one thread may end many interpreters */
             rm_m_exit(m);

@@ -12,6 +12,7 @@ rm_g *core_enter_slow(core_state *st) {
         PyErr_NoMemory();
         return NULL;
     }
+    if (!m->p && !st->main_m && host_in_main_thread(st)) st->main_m = m;
     return m->p ? m->p->cur : m->g;
 }
 
@@ -382,6 +383,13 @@ static PyObject *core_shutdown(PyObject *module, PyObject *u) {
     return host_shutdown(core_of(module));
 }
 
+static PyObject *core_on_proc(PyObject *module, PyObject *u) {
+    (void)u;
+    core_state *st = core_of(module);
+    rm_m *m = st->entry && !st->closed ? rm_m_of(st->entry) : NULL;
+    return PyBool_FromLong(m && m->p);
+}
+
 static PyObject *core_watch_forks(PyObject *module, PyObject *handler) {
     if (fork_watch(core_of(module), handler)) return NULL;
     Py_RETURN_NONE;
@@ -412,6 +420,7 @@ static PyMethodDef functions[] = {
     {"_wait_all", core_wait_all, METH_NOARGS, wait_all_doc},
     {"_cancel_since", core_cancel_since, METH_O, cancel_since_doc},
     {"_shutdown", core_shutdown, METH_NOARGS, NULL},
+    {"_on_proc", core_on_proc, METH_NOARGS, NULL},
     {"_watch_forks", core_watch_forks, METH_O, NULL},
     {"_before_fork", core_before_fork, METH_NOARGS, NULL},
     {"_after_fork_in_parent", core_after_fork_in_parent, METH_NOARGS, NULL},

@@ -61,7 +61,7 @@ static void close_now(py_conn *self) {
     rm_conn *c = self->c;
     if (c->fd < 0) return;
     Py_CLEAR(self->accept_tls);
-    if (self->st->rt) net_settle(self);
+    if (self->st->entry) net_settle(self);
     else if (c->rt) net_settle_slow(c, NULL);
     if (!c->rt && c->path) { /* rm_conn_close asks the runtime */
         unlink(c->path);

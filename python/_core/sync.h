@@ -9,7 +9,7 @@
  * whom a cancellation could concern. */
 rm_inline rm_g *sync_peek(core_state *st) {
     rm_m *m = rm_tls;
-    return rm_likely(m && m->rt == st->rt && m->p) ? m->p->cur : NULL;
+    return rm_likely(m && m->rt == st->entry && m->p) ? m->p->cur : NULL;
 }
 
 /* Take the lock, if it is free and nothing is pending. */

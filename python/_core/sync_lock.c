@@ -413,10 +413,12 @@ static PyObject *rwmutex_rlock(py_rwmutex *self, PyObject *const *args, Py_ssize
 }
 static PyObject *rwmutex_unlock(py_rwmutex *self, PyObject *u) {
     (void)u;
+    if (!self->st->entry && fork_renew(self->st)) return NULL; /* nobody of the parent's is to get it */
     return rw_give(self, rm_rwmutex_unlock(&self->m), "unlock");
 }
 static PyObject *rwmutex_runlock(py_rwmutex *self, PyObject *u) {
     (void)u;
+    if (!self->st->entry && fork_renew(self->st)) return NULL;
     return rw_give(self, rm_rwmutex_runlock(&self->m), "runlock");
 }
 static PyObject *rw_try(py_rwmutex *self, rw_lock_fn fn) {

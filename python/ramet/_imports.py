@@ -12,7 +12,6 @@ threads.
 
 import _frozen_importlib  # importlib._bootstrap
 import _thread
-import os
 import sys
 import types
 from typing import Any
@@ -61,7 +60,7 @@ def install() -> None:
             lock.lock.release()
     if not _watching_forks:
         _watching_forks = True
-        os.register_at_fork(after_in_child=_forked)
+        _core._watch_forks(_forked)
 
 
 def uninstall() -> None:

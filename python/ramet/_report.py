@@ -142,6 +142,31 @@ def _report_hog(id: int, name: str | None, seconds: float, oncpu: bool, frames: 
 _registered: list[tuple[str, str, str]] = []  # for debug.hooks(): what cannot be asked for
 
 
+def _serve_threads() -> None:
+    """Before the handlers of the exit main waits for threads that are no daemons: let goroutines run meanwhile."""
+    import threading
+
+    shutdown = threading._shutdown  # type: ignore[attr-defined]
+
+    def _shutdown() -> None:
+        atexits = threading._threading_atexits  # type: ignore[attr-defined]
+        main = threading.main_thread()
+        if _core._on_proc() and (atexits or any(t is not main and not t.daemon for t in threading.enumerate())):
+            waits = _core.go(_core.blocking, shutdown)
+            while not waits.done():
+                try:
+                    waits.join()
+                except SystemExit:  # of a goroutine; the program ends already
+                    pass
+            atexits.clear()  # they have been called
+        shutdown()
+
+    threading._shutdown = _shutdown  # type: ignore[attr-defined]
+    _registered.append(
+        ("wait for threads", "goroutines run while main waits for threads at the exit", "threading._shutdown")
+    )
+
+
 def _at_exit() -> None:
     import gc
 
@@ -167,6 +192,8 @@ def _first_use() -> None:
     gc.callbacks.append(_core._leaks_after)
     if _core._subinterpreter:  # it cannot fork, and what it has registered would keep its memory when it is gone
         return
+    if _core._on_proc():
+        _serve_threads()
     os.register_at_fork(before=_core._before_fork, after_in_parent=_core._after_fork_in_parent)
     _core._watch_forks(_core._after_fork)
     _registered.append(("fork handler", "gives a forked child a runtime of its own", "os.register_at_fork"))

@@ -418,3 +418,78 @@ def test_handle_of_main_outlives_the_runtime(name):
     """A handler that was there before ramet's runs after it."""
     ended = run_py(BEGIN + f"atexit.register(lambda: print(g.state, g.done(), g.id))\ng = current()\n{name}\n")
     assert ended.out == "done True 1\n" and ended.err == "", str(ended)
+
+
+# ---- threads that main waits for at the exit ------------------------------------------------------------
+
+LATE = """
+import sys, threading, time
+import ramet
+ramet.gosched()
+def late():
+    time.sleep(0.05)
+    print(ramet.go(pow, 2, 3).join(), flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "threading.Thread(target=late).start()",
+        "from concurrent.futures import ThreadPoolExecutor; ThreadPoolExecutor(1).submit(late)",
+        "ramet.go(lambda: threading.Thread(target=late).start()).join()",
+    ],
+    ids=["thread", "executor", "of a goroutine"],
+)
+def test_a_thread_that_main_waits_for_uses_goroutines(start):
+    assert run_py(f"{LATE}{start}\nsys.exit(7)", status=7).out == "8\n"
+
+
+def test_a_goroutine_that_exits_while_main_waits_for_threads():
+    """The program ends already: the threads are waited for all the same."""
+    code = """
+def exits():
+    ramet.time.sleep(0.01)
+    sys.exit(9)
+ramet.go(exits)
+threading.Thread(target=late).start()
+sys.exit(7)
+"""
+    ended = run_py(LATE + code, status=7)
+    assert (ended.out, ended.err) == ("8\n", "")
+
+
+def test_ctrl_c_while_main_waits_for_threads():
+    code = """
+def for_ever():
+    print("ready", flush=True)
+    ramet.Chan().recv()
+threading.Thread(target=for_ever).start()
+"""
+    p = start_py(LATE + code)
+    assert p.stdout.readline() == "ready\n"
+    time.sleep(0.2)
+    p.send_signal(signal.SIGINT)
+    assert "KeyboardInterrupt" in finish(p, None).err
+
+
+@pytest.mark.parametrize(
+    "main",
+    [
+        "go(sleep, 100).join()",
+        "Chan().recv(timeout=100)",
+        "ramet.run(sleep, 100)",
+        "while True: pass",
+        "while True: time.sleep(0.01)",
+    ],
+)
+def test_sys_exit_in_a_goroutine_of_a_hosted_runtime(main):
+    code = f"""
+t = threading.Thread(target=lambda: go(int).join())
+t.start()
+t.join()
+go(lambda: (sleep(0.02), sys.exit(3)))
+{main}
+"""
+    ended = run_py(BEGIN + code, status=3)
+    assert (ended.out, ended.err) == ("", "")

@@ -586,3 +586,123 @@ threading.Thread(target=thread).start()
 ramet.blocking(started.wait)
 """
     run_py(f"{AROUND}{code}by_{by}()\nos._exit(0)")
+
+
+def test_a_connection_that_a_thread_had_stays_the_parents():
+    """In the child it goes with the thread's other things, before the first handler."""
+    code = """
+import socket
+from ramet import net
+ln = net.listen("tcp", "127.0.0.1:0")
+peer = socket.create_connection(ln.addr)
+box = [ln.accept()]
+g = go(box[0].read, 100)
+gosched()
+peer.send(b"x")
+assert g.join(20) == b"x"
+had, started, go_on, back = threading.local(), threading.Event(), threading.Event(), Chan(1)
+def thread():
+    had.it = box.pop()
+    started.set()
+    go_on.wait()
+    back.send(had.it)
+threading.Thread(target=thread).start()
+ramet.blocking(started.wait)
+def handler():
+    pass
+def check():
+    return True
+fork()
+go_on.set()
+conn = back.recv()
+g = go(conn.read, 100)
+ramet.time.sleep(0.01)
+peer.send(b"y")
+assert g.join(20) == b"y"
+os._exit(0)
+"""
+    run_py(AROUND + code)
+
+
+@pytest.mark.parametrize(
+    ("make", "give", "take"),
+    [
+        ("Queue()", "x.put(1)", "x.get(timeout=20)"),
+        ("Semaphore(0)", "x.release()", "x.acquire(timeout=20)"),
+        ("RWMutex(); x.lock()", "x.unlock()", "x.lock(timeout=20)"),
+        ("Mutex(); x.lock()", "x.unlock()", "x.lock(timeout=20)"),
+    ],
+    ids=["Queue", "Semaphore", "RWMutex", "Mutex"],
+)
+def test_what_a_finalizer_gives_is_not_for_the_parents_waiters(make, give, take):
+    code = f"""
+from ramet.sync import Queue, RWMutex, Semaphore
+x = {make}
+for _ in range(2): go(lambda: ({take}, log.append("it got it")))
+gosched()
+class Gives:
+    def __del__(self): {give}
+had, started, stop = threading.local(), threading.Event(), threading.Event()
+def thread():
+    had.it = Gives()
+    started.set()
+    stop.wait()
+threading.Thread(target=thread).start()
+ramet.blocking(started.wait)
+def handler():
+    pass
+def check():
+    {take}
+    return not log
+fork()
+os._exit(0)
+"""
+    run_py(AROUND + code)
+
+
+@pytest.mark.parametrize("how", ["pass", "sys.exit(5)", "go(gosched).join()"])
+def test_how_a_child_of_a_hosted_runtimes_goroutine_ends(how):
+    code = f"""
+import os, sys, threading
+import ramet
+from ramet import go, gosched
+def fork():
+    pid = os.fork()
+    if pid == 0:
+        {how}
+        return
+    status.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+status = []
+def thread():
+    go(fork).join()
+t = threading.Thread(target=thread)
+t.start()
+t.join()
+assert status == [{5 if "exit" in how else 0}], status
+"""
+    run_py(code)
+
+
+def test_a_fork_without_pythons_handlers():
+    """The runtime is renewed by who uses it first; nobody of the parent's runs, at the exit neither."""
+    code = """
+import ctypes, os, sys
+import ramet
+from ramet import Chan, go, gosched
+def other():
+    try:
+        Chan().recv()
+    finally:
+        os.write(2, b"the parent's goroutine runs")
+go(other)
+gosched()
+used = sys.argv[1] == "used"
+pid = ctypes.PyDLL(None).fork()
+if pid == 0:
+    if used: assert go(lambda: 5).join() == 5 and ramet.num_goroutines() == 1
+    sys.exit(4)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 4
+os._exit(0)
+"""
+    for used in ("used", "not used"):
+        assert run_py(code, used).err == ""
