@@ -152,6 +152,9 @@ def _serve_threads() -> None:
         atexits = threading._threading_atexits  # type: ignore[attr-defined]
         main = threading.main_thread()
         if _core._on_proc() and (atexits or any(t is not main and not t.daemon for t in threading.enumerate())):
+            if sys.version_info < (3, 13):  # main is among those that it would wait for
+                with threading._shutdown_locks_lock:  # type: ignore[attr-defined]
+                    threading._shutdown_locks.discard(main._tstate_lock)  # type: ignore[attr-defined]
             waits = _core.go(_core.blocking, shutdown)
             while not waits.done():
                 try:
