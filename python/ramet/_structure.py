@@ -99,7 +99,11 @@ class Group:
     def _member(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
             with _core._child_scope(self._scope):
-                return fn(*args, **kwargs)
+                try:
+                    return fn(*args, **kwargs)
+                except _core.GoroutineCancelled:
+                    _core.gosched()  # as in __exit__
+                    raise
         except _core.Cancelled:
             raise
         except BaseException as e:
@@ -113,6 +117,11 @@ class Group:
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         """Wait for the members, cancelling them if the block failed; raise what failed. May park."""
+        if isinstance(exc, _core.GoroutineCancelled):
+            try:
+                _core.gosched()  # who joined a cancelled member may be cancelled like it, and not have been told yet
+            except BaseException as e:
+                exc = e
         if exc is not None:
             self._scope.cancel()
         try:

@@ -137,6 +137,64 @@ def test_group_cancelled_from_outside():
     assert isinstance(g.exception(T), GoroutineCancelled) and log == ["tidy"]
 
 
+def joined_late(group, scope):
+    """Join a member of which the end is known before the caller has been told of the cancellation."""
+    g = group.go(sleep, T)
+    gosched()
+    scope.cancel()
+    with ramet.shield():
+        assert isinstance(g.exception(T), GoroutineCancelled)
+    g.join()
+
+
+@pytest.mark.parametrize("who", ("block", "member", "inner"))
+def test_a_member_joined_that_a_scope_outside_has_cancelled(who):
+    """It is that cancellation that leaves the group, not the member's GoroutineCancelled as a failure."""
+
+    def inner(scope):
+        with Group() as group:
+            joined_late(group, scope)
+
+    def work():
+        with ramet.cancel_scope() as scope:
+            with Group() as group:
+                if who == "block":
+                    joined_late(group, scope)
+                elif who == "member":
+                    group.go(joined_late, group, scope)
+                else:
+                    group.go(inner, scope)
+                sleep(T)
+            reached.append("behind the group")
+        assert scope.cancelled
+
+    reached = []
+    assert go(work).exception(T) is None and not reached
+
+
+def test_a_member_joined_that_the_group_has_cancelled():
+    with Group() as group:
+        joined_late(group, group)
+    with pytest.raises(ExceptionGroup) as e, Group() as group:
+        g = group.go(sleep, T)
+        gosched()
+        group.go(fail)
+        with ramet.shield():
+            g.exception(T)
+        g.join()
+    assert [type(x) for x in e.value.exceptions] == [ZeroDivisionError]
+
+
+def test_a_member_joined_that_somebody_has_cancelled():
+    """That is a failure of who joins it."""
+    for join in (lambda group, g: g.join(), lambda group, g: group.go(g.join) and sleep(T)):
+        with pytest.raises(ExceptionGroup) as e, Group() as group:
+            g = group.go(sleep, T)
+            g.cancel("enough")
+            join(group, g)
+        assert [repr(x) for x in e.value.exceptions] == ["GoroutineCancelled('enough')"]
+
+
 def test_group_in_a_timeout():
     with pytest.raises(TimeoutError), ramet.timeout(0.01), Group() as group:
         group.go(sleep, T)
