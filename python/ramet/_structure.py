@@ -3,6 +3,7 @@
 import concurrent.futures as _futures
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from os import getpid
 from time import monotonic
 from types import TracebackType
 from typing import Any, TypeVar
@@ -16,6 +17,25 @@ _Task = Any  # a Goroutine or a concurrent.futures.Future
 FIRST_COMPLETED = _futures.FIRST_COMPLETED
 FIRST_EXCEPTION = _futures.FIRST_EXCEPTION
 ALL_COMPLETED = _futures.ALL_COMPLETED
+
+
+class _Members:
+    """Goroutines that are waited for, at most `limit` of which are let in at once. Those of one process: see _here."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.slots = Semaphore(limit) if limit is not None else None
+        self.all = WaitGroup()
+
+    def ended(self) -> None:
+        if self.slots is not None:
+            self.slots.release()
+        self.all.done()
+
+
+def _here(members: dict[int, _Members], limit: int | None) -> _Members:
+    """Of these, by process, this one's. A forked child has none of its parent's, nor would it learn of their end."""
+    pid = getpid()
+    return members.get(pid) or members.setdefault(pid, _Members(limit))
 
 
 class Group:
@@ -38,9 +58,9 @@ class Group:
         if limit is not None and limit < 1:
             raise ValueError(f"Group: limit must be at least 1, not {limit}")
         self.name = name
-        self._slots = Semaphore(limit) if limit is not None else None
+        self._limit = limit
         self._scope = _core.cancel_scope()
-        self._members = WaitGroup()
+        self._members = {getpid(): _Members(limit)}
         self._failures: list[BaseException] = []
 
     def __repr__(self) -> str:
@@ -58,13 +78,14 @@ class Group:
             raise TypeError(f"Group.go: fn must be callable, not {type(fn).__name__}")
         if self._state:
             raise RuntimeError(f"Group.go: the group {self._state}")
-        if self._slots is not None:
-            self._slots.acquire()
-        self._members.add(1)
+        members = _here(self._members, self._limit)
+        if members.slots is not None:
+            members.slots.acquire()
+        members.all.add(1)
         try:
-            return _core._go_then(self._ended, self._member, fn, args, kwargs)
+            return _core._go_then(members.ended, self._member, fn, args, kwargs)
         except BaseException:
-            self._ended()
+            members.ended()
             raise
 
     def map(self, fn: Callable[[Any], _T], iterable: Iterable[Any]) -> list[_T]:
@@ -80,7 +101,7 @@ class Group:
         with _core.shield():
             while waiting:
                 try:
-                    self._members.wait()
+                    _here(self._members, self._limit).all.wait()
                     waiting = False
                 except BaseException as e:  # an interrupt of main's
                     exc = self._graver(exc, e)
@@ -90,11 +111,6 @@ class Group:
     def _graver(a: BaseException | None, b: BaseException) -> BaseException:
         """Of two that the block ends with, the one that must not be lost."""
         return b if a is None or (isinstance(a, _core.Cancelled) and not isinstance(b, _core.Cancelled)) else a
-
-    def _ended(self) -> None:
-        if self._slots is not None:
-            self._slots.release()
-        self._members.done()
 
     def _member(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
@@ -125,7 +141,7 @@ class Group:
         if exc is not None:
             self._scope.cancel()
         try:
-            self._members.wait()
+            _here(self._members, self._limit).all.wait()
         except BaseException as e:  # cancelled, by the scope or from outside: now all are to end, and are waited for
             exc = self._graver(exc, e)
             self._scope.cancel()
@@ -262,10 +278,15 @@ def as_completed(gs: Iterable[_Task], timeout: float | None = None) -> Iterator[
     end = None if timeout is None else monotonic() + timeout
 
     def each() -> Iterator[_Task]:
-        order = _Done(tasks)
+        order, pid = _Done(tasks), getpid()
+        left = {id(t): t for t in tasks}
         try:
-            for _ in tasks:
-                yield order.next(None if end is None else max(0.0, end - monotonic()))
+            while left:
+                task = order.next(None if end is None else max(0.0, end - monotonic()))
+                del left[id(task)]
+                yield task
+                if pid != getpid():  # a forked child: who was to tell of the others is not there
+                    order, pid = _Done(list(left.values())), getpid()
         finally:
             order.close()
 
@@ -278,28 +299,36 @@ class Executor(_futures.Executor):
     def __init__(self, max_workers: int | None = None) -> None:
         if max_workers is not None and max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
-        self._slots = Semaphore(max_workers) if max_workers is not None else None
-        self._members = WaitGroup()
+        self._limit = max_workers
+        self._members = {getpid(): _Members(max_workers)}
         self._waiting: set[Future[Any]] = set()
         self._down = False
 
     def submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> Future[_T]:
         """Start fn(*args, **kwargs) in a goroutine, once a worker is free: its Future. Never parks. Any thread."""
         future: Future[_T] = Future()
+        members = _here(self._members, self._limit)
         self._waiting.add(future)
-        self._members.add(1)
+        members.all.add(1)
         try:
             if self._down:  # asked last: shutdown() finds what was in before it
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            _core._go_then(lambda: self._ended(future), self._call, future, fn, args, kwargs)
+            _core._go_then(lambda: self._ended(members, future), self._call, members.slots, future, fn, args, kwargs)
         except BaseException:
-            self._ended(future)
+            self._ended(members, future)
             raise
         return future
 
-    def _call(self, future: Future[Any], fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._slots is not None:
-            self._slots.acquire()
+    def _call(
+        self,
+        slots: Semaphore | None,
+        future: Future[Any],
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        if slots is not None:
+            slots.acquire()
         try:
             self._waiting.discard(future)
             if not future.set_running_or_notify_cancel():
@@ -314,15 +343,15 @@ class Executor(_futures.Executor):
             else:
                 future.set_result(result)
         finally:
-            if self._slots is not None:
-                self._slots.release()
+            if slots is not None:
+                slots.release()
 
-    def _ended(self, future: Future[Any]) -> None:
+    def _ended(self, members: _Members, future: Future[Any]) -> None:
         self._waiting.discard(future)
         if not future.done():  # its goroutine was cancelled before it began
             future.cancel()
             future.set_running_or_notify_cancel()
-        self._members.done()
+        members.all.done()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """No more calls; cancel_futures: nor those that have not begun. May park if it waits. Any thread."""
@@ -331,4 +360,4 @@ class Executor(_futures.Executor):
             for future in list(self._waiting):
                 future.cancel()
         if wait:
-            self._members.wait()
+            _here(self._members, self._limit).all.wait()

@@ -44,7 +44,12 @@ NOT_UNDER_ASAN = {
         "test_a_runtime_on_a_thread_of_its_own",
         "test_hooks_in_a_forked_child",
     ),
-    "libasan leaves its allocator locked in a forked child": ("test_fork.py", "test_a_fork_while_threads_are_in_ramet"),
+    "libasan leaves its allocator locked in a forked child": (
+        "test_fork.py",
+        "test_fork_handlers.py",
+        "test_fork_structure.py",
+        "test_a_fork_while_threads_are_in_ramet",
+    ),
 }
 
 

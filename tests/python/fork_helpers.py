@@ -1,0 +1,52 @@
+"""What the tests of forks share: programs that fork."""
+
+import pytest
+from helpers import run_py
+
+BEGIN = """
+import os, sys, threading, time, warnings
+import ramet
+from ramet import *
+warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads
+from ramet.time import sleep
+
+def wait(pid):
+    # in the parent: reap without holding anything up
+    end = time.monotonic() + 15
+    while time.monotonic() < end:
+        p, status = os.waitpid(pid, os.WNOHANG)
+        if p:
+            return os.waitstatus_to_exitcode(status)
+        sleep(0.002)
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    return "hung"
+
+def works():
+    # everything, in short
+    c = Chan()
+    g = go(lambda: [c.send(i) for i in range(10)])
+    assert [c.recv(10) for _ in range(10)] == list(range(10))
+    g.join(10)
+    assert blocking(lambda: 5) == 5
+    sleep(0.002)
+    r, w = os.pipe()
+    g = go(select, readable(r))
+    gosched()
+    os.write(w, b"x")
+    assert g.join(10).index == 0
+    os.close(r); os.close(w)
+    t = threading.Thread(target=lambda: c.send(6)); t.start()
+    assert c.recv(10) == 6
+    t.join()
+    return True
+"""
+
+
+def forked(code, status=0, **kwargs):
+    ended = run_py(BEGIN + code, status=status, **kwargs)
+    assert ended.err == "", str(ended)
+    return ended
+
+
+BY = pytest.mark.parametrize("by", ["main", "goroutine", "thread"])
