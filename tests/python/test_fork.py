@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from fork_helpers import forked
+from fork_helpers import BEGIN, forked
 from helpers import environment, finish, run_py
 
 
