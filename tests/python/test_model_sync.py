@@ -139,11 +139,15 @@ READ, WRITE = "read", "write"
 
 
 class RWMutexes(Waits):
-    """In order: a writer that waits keeps later readers out; one that gives up lets them in."""
+    """In order: a writer that waits keeps later readers out; one that gives up lets them in.
+
+    Who is cancelled stands in line until it has run, or could have been let in: a writer keeps readers out until then.
+    """
 
     @initialize()
     def begin(self):
         self.m, self.writer, self.readers = sync.RWMutex(), False, 0
+        self.n, self.leaving = 0, []  # how many have come; cancelled, and in line still
 
     def free(self, how):
         return not self.writer and (how == READ or not self.readers)
@@ -155,17 +159,24 @@ class RWMutexes(Waits):
             self.writer = True
 
     def let_in(self):
-        while self.waiting and self.free(self.waiting[0].how):
-            a = self.waiting[0]
-            self.got(a.how)
-            self.finish(a, TRUE if a.std else NONE)
+        for a in sorted(self.waiting + self.leaving, key=lambda a: a.n):
+            if not self.free(a.how):
+                break
+            if a in self.leaving:
+                self.leaving.remove(a)
+            else:
+                self.got(a.how)
+                self.finish(a, TRUE if a.std else NONE)
 
     def gone(self, a):
-        if a.expected != RAISED_CANCELLED:  # one that is cancelled lets others in when it runs
+        if a.expected == RAISED_CANCELLED:  # it lets others in when it runs
+            self.leaving.append(a)
+        else:
             self.let_in()
 
     def all_ran(self):
         if hasattr(self, "m"):
+            self.leaving.clear()
             self.let_in()
 
     @rule(how=st.sampled_from([READ, READ, WRITE]), std=st.booleans(), limit=limits)
@@ -179,7 +190,8 @@ class RWMutexes(Waits):
         if not self.waiting and self.free(how):
             self.got(how)
             done = TRUE if std else NONE
-        self.start(op, *args, done=done, late=FALSE if std else TIMED_OUT, limit=limit, how=how, std=std)
+        self.n += 1
+        self.start(op, *args, done=done, late=FALSE if std else TIMED_OUT, limit=limit, how=how, std=std, n=self.n)
 
     @rule(how=st.sampled_from([READ, WRITE]))
     def try_lock(self, how):
