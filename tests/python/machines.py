@@ -6,6 +6,7 @@ compared with a model.
 """
 
 import os
+import time
 
 import ramet
 from helpers import SLOW
@@ -32,7 +33,8 @@ class Actor:
 
     def __init__(self, op, *args, **kwargs):
         self.what = (getattr(op, "__name__", str(op)), args)
-        self.outcome = None
+        self.outcome = self.took = None
+        self.began = time.monotonic()
         self.g = ramet.go(self._run, op, args, kwargs)
 
     def __repr__(self):
@@ -40,6 +42,7 @@ class Actor:
 
     def _run(self, op, args, kwargs):
         self.outcome = outcome(op, *args, **kwargs)
+        self.took = time.monotonic() - self.began
 
     @property
     def done(self):

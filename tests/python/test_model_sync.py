@@ -1,6 +1,9 @@
 """ramet.sync's types against models, in both vocabularies.
 
 As in test_model_chan.py: a step is atomic, and who has been handed something keeps it whatever comes before its turn.
+
+Time limits run out only while the driver lets others run, in settle(). So what the driver does itself finds everybody as
+the model has them; but before a goroutine that it has just started comes to its operation, others' time may be up.
 """
 
 import heapq
@@ -33,10 +36,18 @@ class Waits(RuleBasedStateMachine):
         self.finished = []  # in the model; looked at when all is quiet
 
     def start(self, op, *args, done, late=TIMED_OUT, limit=None, **what):
-        """`done`: what it gives if it need not wait (None: it waits); `late`: once its time is up."""
+        """`done`: what it gives if it need not wait (None: it waits); `late`: once its time is up.
+
+        An operation that matters to others has a function for it, which changes the model and is called without those whose
+        time was up before.
+        """
         a = Actor(op, *args)
         a.late, a.limit = late, limit
         vars(a).update(what)
+        if callable(done):
+            settle([a, *self.waiting, *self.finished])
+            self.late_ones_go()
+            done = done()
         if done is not None:
             self.finish(a, done)
         else:
@@ -49,6 +60,17 @@ class Waits(RuleBasedStateMachine):
             self.waiting.remove(a)
         a.expected = expected
         self.finished.append(a)
+
+    def is_late(self, a):
+        return a.limit is not None and a.outcome == a.late and a.took >= a.limit
+
+    def late_ones_go(self):
+        """The model, when all has settled."""
+        while late := [a for a in self.waiting if self.is_late(a)]:
+            for a in late:
+                self.finish(a, a.late)
+            for a in late:
+                self.gone(a)
 
     def gone(self, a):
         """The model, when a waiter is cancelled or late."""
@@ -79,11 +101,7 @@ class Waits(RuleBasedStateMachine):
     @rule()
     def quiet(self):
         settle(self.waiting + self.finished)
-        while late := [a for a in self.waiting if a.limit is not None and a.outcome == a.late]:
-            for a in late:
-                self.finish(a, a.late)
-            for a in late:
-                self.gone(a)
+        self.late_ones_go()
         self.all_ran()
         for a in self.finished:
             assert a.done and a.outcome == a.expected, (a, "expected", a.expected)
@@ -358,6 +376,11 @@ class Conditions(Waits):
 
         self.start(wait, done=None, late=FALSE, limit=limit)
 
+    def is_late(self, a):
+        """While the driver has the lock, those that are late wait for it: no notification reaches them any more."""
+        waits_for_lock = self.held and a.g.state == "mutex"
+        return super().is_late(a) or (waits_for_lock and a.limit is not None and time.monotonic() - a.began >= a.limit)
+
     @rule(n=st.sampled_from([0, 1, 2, None]), std=st.booleans())
     def notify(self, n, std):
         if std and not self.held:
@@ -391,12 +414,18 @@ class Conditions(Waits):
     def time_passes(self, late):
         if not self.held:
             super().time_passes(late)
+        elif late:
+            ramet.time.sleep(2 * SOON)
+            self.quiet()
 
     @rule()
     def quiet(self):
         settle(self.waiting + self.finished)
         if self.held:
             assert not any(a.done for a in self.waiting + self.finished)
+            self.late_ones_go()
+            assert all(a.g.state == "cond" for a in self.waiting)
+            assert all(a.g.state == "mutex" for a in self.finished)
         else:
             super().quiet()
 
@@ -457,12 +486,14 @@ class Queues(Waits):
     def put(self, v, limit):
         self.n += 1
         item = (v, self.n)
-        done = self.shut() if self.down else None
-        if done is None and not self.full():
-            done = NONE
+
+        def done():
+            if self.down or self.full():
+                return self.shut() if self.down else None
             self.put_in(item)
-        # the getters that it makes go on are finished in the model first: they are quiet when it is
-        self.flow()
+            self.flow()
+            return NONE
+
         full = ("raised", sync.Full)
         self.start(self.q.put, item, True, limit, done=done, late=full, limit=limit, kind="put", v=item)
 
@@ -481,12 +512,13 @@ class Queues(Waits):
 
     @rule(limit=limits)
     def get(self, limit):
-        done = None
-        if self.items:
-            done = ("returned", self.pop(self.items))
-        elif self.down:
-            done = self.shut()
-        self.flow()
+        def done():
+            if not self.items:
+                return self.shut() if self.down else None
+            v = self.pop(self.items)
+            self.flow()
+            return ("returned", v)
+
         empty = ("raised", sync.Empty)
         self.start(self.q.get, True, limit, done=done, late=empty, limit=limit, kind="get")
 
@@ -606,14 +638,17 @@ class Barriers(Waits):
     @rule(limit=st.sampled_from([None, None, SOON]))
     def wait(self, limit):
         self.quiet()
-        if self.broken:
-            self.start(self.b.wait, limit, done=BROKEN)
-        elif len(self.waiting) + 1 < self.parties:
-            self.start(self.b.wait, limit, done=None, late=BROKEN, limit=limit)
-        else:
+
+        def done():
+            if self.broken:
+                return BROKEN
+            if len(self.waiting) + 1 < self.parties:
+                return None
             for i, a in enumerate(list(self.waiting)):
                 self.finish(a, ("returned", i))
-            self.start(self.b.wait, limit, done=("returned", self.parties - 1))
+            return ("returned", self.parties - 1)
+
+        self.start(self.b.wait, limit, done=done, late=BROKEN, limit=limit)
 
     @rule()
     def abort(self):
