@@ -1,6 +1,8 @@
 /* module.c: ramet._core: its state, its exceptions, and the helpers of core.h. */
 #include "core.h"
 
+#include <unistd.h>
+
 /* ------------------------------------------------------------------ who calls ---- */
 
 rm_g *core_enter_slow(core_state *st) {
@@ -12,7 +14,7 @@ rm_g *core_enter_slow(core_state *st) {
         PyErr_NoMemory();
         return NULL;
     }
-    if (!m->p && !st->main_m && host_in_main_thread(st)) st->main_m = m;
+    if (st->hosted && !m->p && !st->main_m && host_in_main_thread(st)) st->main_m = m;
     return m->p ? m->p->cur : m->g;
 }
 
@@ -390,6 +392,13 @@ static PyObject *core_on_proc(PyObject *module, PyObject *u) {
     return PyBool_FromLong(m && m->p);
 }
 
+/* getpid() without a system call. */
+static PyObject *core_pid(PyObject *module, PyObject *u) {
+    (void)u;
+    const rm_rt *rt = core_of(module)->entry;
+    return PyLong_FromLong(rt ? rt->pid : (int)getpid());
+}
+
 static PyObject *core_watch_forks(PyObject *module, PyObject *handler) {
     if (fork_watch(core_of(module), handler)) return NULL;
     Py_RETURN_NONE;
@@ -421,6 +430,7 @@ static PyMethodDef functions[] = {
     {"_cancel_since", core_cancel_since, METH_O, cancel_since_doc},
     {"_shutdown", core_shutdown, METH_NOARGS, NULL},
     {"_on_proc", core_on_proc, METH_NOARGS, NULL},
+    {"_pid", core_pid, METH_NOARGS, NULL},
     {"_watch_forks", core_watch_forks, METH_O, NULL},
     {"_before_fork", core_before_fork, METH_NOARGS, NULL},
     {"_after_fork_in_parent", core_after_fork_in_parent, METH_NOARGS, NULL},

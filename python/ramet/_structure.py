@@ -3,7 +3,6 @@
 import concurrent.futures as _futures
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from os import getpid
 from time import monotonic
 from types import TracebackType
 from typing import Any, TypeVar
@@ -34,7 +33,7 @@ class _Members:
 
 def _here(members: dict[int, _Members], limit: int | None) -> _Members:
     """Of these, by process, this one's. A forked child has none of its parent's, nor would it learn of their end."""
-    pid = getpid()
+    pid = _core._pid()
     return members.get(pid) or members.setdefault(pid, _Members(limit))
 
 
@@ -60,7 +59,7 @@ class Group:
         self.name = name
         self._limit = limit
         self._scope = _core.cancel_scope()
-        self._members = {getpid(): _Members(limit)}
+        self._members = {_core._pid(): _Members(limit)}
         self._failures: list[BaseException] = []
 
     def __repr__(self) -> str:
@@ -278,15 +277,15 @@ def as_completed(gs: Iterable[_Task], timeout: float | None = None) -> Iterator[
     end = None if timeout is None else monotonic() + timeout
 
     def each() -> Iterator[_Task]:
-        order, pid = _Done(tasks), getpid()
+        order, pid = _Done(tasks), _core._pid()
         left = {id(t): t for t in tasks}
         try:
             while left:
                 task = order.next(None if end is None else max(0.0, end - monotonic()))
                 del left[id(task)]
                 yield task
-                if pid != getpid():  # a forked child: who was to tell of the others is not there
-                    order, pid = _Done(list(left.values())), getpid()
+                if pid != _core._pid():  # a forked child: who was to tell of the others is not there
+                    order, pid = _Done(list(left.values())), _core._pid()
         finally:
             order.close()
 
@@ -300,7 +299,7 @@ class Executor(_futures.Executor):
         if max_workers is not None and max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         self._limit = max_workers
-        self._members = {getpid(): _Members(max_workers)}
+        self._members = {_core._pid(): _Members(max_workers)}
         self._waiting: set[Future[Any]] = set()
         self._down = False
 
