@@ -64,8 +64,6 @@ int fork_renew(core_state *st) {
     /* of a goroutine that was parked in a finalizer, and is lost: there would be no collections any more, and no
      * preemption. If it is of the one that forked, a collection within this one does no harm. */
     st->interp->gc.collecting = 0;
-    PyObject *exc = st->main_exc; /* dropped when there is a runtime: what it holds may use it */
-    st->main_exc = NULL;
     st->main_m = NULL;
     st->in_run = st->run_waits = false;
     st->forked = true;
@@ -93,7 +91,7 @@ int fork_renew(core_state *st) {
         rm_chan_close(&((py_chan *)PyList_GET_ITEM(l.to_close, i))->c);
     Py_DECREF(l.to_close);
     int e = PyErr_Occurred() ? -1 : 0;
-    Py_XDECREF(exc);
+    Py_CLEAR(st->main_exc); /* there is a runtime, or none: what it holds may use it */
     return e;
 }
 

@@ -56,11 +56,12 @@ static bool signals_tripped(void) {
 #endif
 }
 
-/* In the main thread, between two steps of its Python code. */
-static int raise_pending(void *arg) {
-    core_state *st = arg;
+/* In the main thread, between two steps of its Python code. `module` is ours to drop: the interpreter may be going away. */
+static int raise_pending(void *module) {
+    core_state *st = core_of(module);
     PyObject *exc = st->main_exc;
     st->main_exc = NULL;
+    Py_DECREF((PyObject *)module);
     if (!exc) return 0; /* a wait of main's has raised it */
     PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
     Py_DECREF(exc);
@@ -73,7 +74,8 @@ void core_raise_in_main(core_state *st, PyObject *exc) {
         rm_g_cancel_now(st->rt->main_g, RM_CANCEL_RAISE);
         return;
     }
-    Py_AddPendingCall(raise_pending, st);
+    if (st->stopping) return; /* the program ends already */
+    if (Py_AddPendingCall(raise_pending, Py_NewRef(st->module))) Py_DECREF(st->module); /* one that raises is pending */
     rm_g *main = st->main_m ? st->main_m->g : NULL;
     if (!main || main->state != RM_WAITING || !rm_claim(main)) return;
     main->wake_code = -EINTR;

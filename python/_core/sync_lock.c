@@ -97,6 +97,7 @@ static PyObject *mutex_lock(py_mutex *self, PyObject *const *args, Py_ssize_t na
 }
 
 static PyObject *unlock(core_state *st, rm_mutex *m) {
+    if (rm_unlikely(m->q.first && !st->entry) && fork_renew(st)) return NULL; /* nobody of the parent's is to get it */
     if (rm_likely(rm_mutex_unlock(m) == 0)) Py_RETURN_NONE;
     PyErr_SetString(st->PanicError, "unlock of an unlocked lock");
     return NULL;
@@ -413,12 +414,12 @@ static PyObject *rwmutex_rlock(py_rwmutex *self, PyObject *const *args, Py_ssize
 }
 static PyObject *rwmutex_unlock(py_rwmutex *self, PyObject *u) {
     (void)u;
-    if (!self->st->entry && fork_renew(self->st)) return NULL; /* nobody of the parent's is to get it */
+    if (rm_unlikely(!self->st->entry) && fork_renew(self->st)) return NULL; /* as in Mutex's */
     return rw_give(self, rm_rwmutex_unlock(&self->m), "unlock");
 }
 static PyObject *rwmutex_runlock(py_rwmutex *self, PyObject *u) {
     (void)u;
-    if (!self->st->entry && fork_renew(self->st)) return NULL;
+    if (rm_unlikely(!self->st->entry) && fork_renew(self->st)) return NULL;
     return rw_give(self, rm_rwmutex_runlock(&self->m), "runlock");
 }
 static PyObject *rw_try(py_rwmutex *self, rw_lock_fn fn) {
