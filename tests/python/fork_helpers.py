@@ -49,4 +49,18 @@ def forked(code, status=0, **kwargs):
     return ended
 
 
+# Who calls work(), which forks.
+CALLERS = """
+def by_main():
+    work()
+def by_goroutine():
+    go(work).join()
+def by_thread():
+    failed = []
+    threading.excepthook = failed.append
+    t = threading.Thread(target=work)
+    t.start()
+    ramet.blocking(t.join)
+    assert not failed, failed
+"""
 BY = pytest.mark.parametrize("by", ["main", "goroutine", "thread"])

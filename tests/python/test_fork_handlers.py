@@ -1,10 +1,10 @@
 """fork: what a child does before ramet's handler is called, in it, and without it."""
 
 import pytest
-from fork_helpers import BY
+from fork_helpers import BY, CALLERS
 from helpers import run_py
 
-# `by_...` forks; what the child checks is check().
+# work() forks; what the child checks is check().
 AROUND = """
 import os, sys, threading
 log = []
@@ -26,7 +26,17 @@ def other():
         gosched()
 for _ in range(3): go(other)
 
-def fork():
+def keep(make):
+    # what make() makes, in a thread: in the child CPython drops it before the first handler
+    had, started, stop = threading.local(), threading.Event(), threading.Event()
+    def thread():
+        had.it = make()
+        started.set()
+        stop.wait()
+    threading.Thread(target=thread).start()
+    ramet.blocking(started.wait)
+
+def work():
     pid = os.fork()
     if pid == 0:
         ok = False
@@ -38,17 +48,6 @@ def fork():
             os._exit(not ok)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
-def by_main():
-    fork()
-def by_goroutine():
-    go(fork).join()
-def by_thread():
-    failed = []
-    threading.excepthook = failed.append
-    t = threading.Thread(target=fork)
-    t.start()
-    ramet.blocking(t.join)
-    assert not failed, failed
 """
 
 
@@ -63,7 +62,7 @@ def handler():
 def check():
     return log == ["waited", "end of the handler"]
 """
-    run_py(f"{AROUND}{code}by_{by}()\nos._exit(0)")
+    run_py(f"{AROUND}{CALLERS}{code}by_{by}()\nos._exit(0)")
 
 
 @BY
@@ -77,7 +76,7 @@ handler = m.unlock
 def check():
     return m.try_lock()
 """
-    run_py(f"{AROUND}{code}by_{by}()\nos._exit(0)")
+    run_py(f"{AROUND}{CALLERS}{code}by_{by}()\nos._exit(0)")
 
 
 @BY
@@ -88,16 +87,9 @@ def handler():
     log.append("handler")
 def check():
     return log == ["waited", "handler"]
-had = threading.local()
-started, stop = threading.Event(), threading.Event()
-def thread():
-    had.it = Waits()
-    started.set()
-    stop.wait()
-threading.Thread(target=thread).start()
-ramet.blocking(started.wait)
+keep(Waits)
 """
-    run_py(f"{AROUND}{code}by_{by}()\nos._exit(0)")
+    run_py(f"{AROUND}{CALLERS}{code}by_{by}()\nos._exit(0)")
 
 
 def test_a_connection_that_a_thread_had_stays_the_parents():
@@ -124,7 +116,7 @@ def handler():
     pass
 def check():
     return True
-fork()
+work()
 go_on.set()
 conn = back.recv()
 g = go(conn.read, 100)
@@ -154,19 +146,13 @@ for _ in range(2): go(lambda: ({take}, log.append("it got it")))
 gosched()
 class Gives:
     def __del__(self): {give}
-had, started, stop = threading.local(), threading.Event(), threading.Event()
-def thread():
-    had.it = Gives()
-    started.set()
-    stop.wait()
-threading.Thread(target=thread).start()
-ramet.blocking(started.wait)
+keep(Gives)
 def handler():
     pass
 def check():
     {take}
     return not log
-fork()
+work()
 os._exit(0)
 """
     run_py(AROUND + code)

@@ -1,27 +1,13 @@
 """fork: groups, executors and what else waits for several goroutines, in the child."""
 
 import pytest
-from fork_helpers import BY, forked
+from fork_helpers import BY, CALLERS, forked
 
-# What waits for goroutines that are in the parent only.
-STRUCTURE = """
-def by_main():
-    work()
-def by_goroutine():
-    go(work).join()
-def by_thread():
-    failed = []
-    threading.excepthook = failed.append
-    t = threading.Thread(target=work)
-    t.start()
-    while t.is_alive(): sleep(0.001)
-    assert not failed, failed
-"""
 BY_GOROUTINES = pytest.mark.parametrize("by", ["main", "goroutine"])
 
 
 def structure(code, by):
-    ended = forked(f"{STRUCTURE}{code}by_{by}()\nos._exit(0)")
+    ended = forked(f"{CALLERS}{code}by_{by}()\nos._exit(0)")
     assert ended.out == "", str(ended)
 
 

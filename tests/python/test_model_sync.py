@@ -1,9 +1,6 @@
 """ramet.sync's types against models, in both vocabularies.
 
 As in test_model_chan.py: a step is atomic, and who has been handed something keeps it whatever comes before its turn.
-
-Time limits run out only while the driver lets others run, in settle(). So what the driver does itself finds everybody as
-the model has them; but before a goroutine that it has just started comes to its operation, others' time may be up.
 """
 
 import heapq
@@ -14,105 +11,14 @@ from collections import deque
 import pytest
 import ramet
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from machines import RAISED_CANCELLED, Actor, end, outcome, profile, settle
+from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
+from machines import RAISED_CANCELLED, SOON, TIMED_OUT, Waits, indexes, outcome, profile, settle
 from ramet import PanicError, sync
 
 pytestmark = pytest.mark.long
 
-SOON = 0.0005
 TRUE, FALSE, NONE = ("returned", True), ("returned", False), ("returned", None)
-TIMED_OUT = ("raised", TimeoutError)
-indexes = st.integers(0, 9)
 limits = st.sampled_from([None, None, SOON, 0])
-
-
-class Waits(RuleBasedStateMachine):
-    """Goroutines of one operation each, in the order in which they came; expected outcomes by the subclass's model."""
-
-    def __init__(self):
-        super().__init__()
-        self.waiting = []  # in the model
-        self.finished = []  # in the model; looked at when all is quiet
-
-    def start(self, op, *args, done, late=TIMED_OUT, limit=None, **what):
-        """`done`: what it gives if it need not wait (None: it waits); `late`: once its time is up.
-
-        An operation that matters to others has a function for it, which changes the model and is called without those whose
-        time was up before.
-        """
-        a = Actor(op, *args)
-        a.late, a.limit = late, limit
-        vars(a).update(what)
-        if callable(done):
-            settle([a, *self.waiting, *self.finished])
-            self.late_ones_go()
-            done = done()
-        if done is not None:
-            self.finish(a, done)
-        else:
-            self.waiting.append(a)
-        self.quiet()
-        return a
-
-    def finish(self, a, expected):
-        if a in self.waiting:
-            self.waiting.remove(a)
-        a.expected = expected
-        self.finished.append(a)
-
-    def is_late(self, a):
-        return a.limit is not None and a.outcome == a.late and a.took >= a.limit
-
-    def late_ones_go(self):
-        """The model, when all has settled."""
-        while late := [a for a in self.waiting if self.is_late(a)]:
-            for a in late:
-                self.finish(a, a.late)
-            for a in late:
-                self.gone(a)
-
-    def gone(self, a):
-        """The model, when a waiter is cancelled or late."""
-
-    def all_ran(self):
-        """The model, when those that were cancelled or late have run."""
-
-    @rule(i=indexes)
-    def cancel(self, i):
-        everyone = self.waiting + self.finished
-        if not everyone:
-            return
-        a = everyone[i % len(everyone)]
-        a.cancel()
-        if a in self.waiting:
-            self.finish(a, RAISED_CANCELLED)
-            self.gone(a)
-
-    @rule(late=st.booleans())
-    def time_passes(self, late):
-        if late:
-            time.sleep(2 * SOON)
-        else:
-            while any(a.limit is not None and not a.done for a in self.waiting):
-                ramet.time.sleep(SOON)
-            self.quiet()
-
-    @rule()
-    def quiet(self):
-        settle(self.waiting + self.finished)
-        self.late_ones_go()
-        self.all_ran()
-        for a in self.finished:
-            assert a.done and a.outcome == a.expected, (a, "expected", a.expected)
-            assert a.g.exception() is None
-        self.finished = []
-        for a in self.waiting:
-            assert a.g.state not in ("runnable", "running", "done"), a
-
-    def teardown(self):
-        self.quiet()
-        end(self.waiting)
 
 
 # ---- what is handed over: Semaphore, RWMutex ---------------------------------------------------------------------------------
