@@ -12,5 +12,5 @@ die() {
 
 # debian_root PYTHON: the root that `make pythons` unpacked PYTHON into; nothing for any other.
 debian_root() {
-    case $1 in */root/usr/bin/python3*) echo "${1%/usr/bin/*}" ;; esac
+    case $1 in "$(realpath -m "$pythons_dir")"/*/usr/bin/python3*) echo "${1%/usr/bin/*}" ;; esac
 }
