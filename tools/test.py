@@ -244,8 +244,12 @@ def test_py(s: Suite, live: bool, extra: list[str]) -> None:
         env.setdefault("PYTHON_GIL", "0")
     env["PATH"] = str(python.parent) + os.pathsep + env["PATH"]
     if s.name == "asan-py":
-        lib = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
-        env |= {"LD_PRELOAD": lib, "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"}
+        libs = [  # libstdc++ or ASan does not find what throws in extensions in C++
+            lib
+            for name in ("libasan.so", "libstdc++.so.6")
+            if os.path.exists(lib := subprocess.check_output(["gcc", f"-print-file-name={name}"], text=True).strip())
+        ]
+        env |= {"LD_PRELOAD": " ".join(libs), "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"}
     if s.name == "ubsan-py":
         env["UBSAN_OPTIONS"] = "print_stacktrace=1"
     if s.name == "tsan-py":

@@ -106,10 +106,11 @@ def test_the_gil_enabled_meanwhile():
 
 @needs_threaded
 @needs_greenlet
-def test_greenlets_with_the_gil():
+@pytest.mark.parametrize("gil", ["0", "1"])
+def test_greenlets(gil):
     file = os.path.join(os.path.dirname(__file__), "test_greenlet.py")
-    command = [sys.executable, "-X", "gil=1", "-m", "pytest", "-q", "-p", "no:cacheprovider", file]
-    done = subprocess.run(command, env=environment(PYTHON_GIL="1"), capture_output=True, text=True, timeout=200)
+    command = [sys.executable, "-X", f"gil={gil}", "-m", "pytest", "-q", "-p", "no:cacheprovider", file]
+    done = subprocess.run(command, env=environment(PYTHON_GIL=gil), capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
 
 

@@ -222,7 +222,7 @@ def test_submit_and_shutdown():
 
         together(submit, submit, shut_down)
         assert all(f.done() for f in accepted)
-        assert not executor._waiting
+        assert not executor._calls
         for f in accepted:
             try:
                 assert f.result(T) == 0

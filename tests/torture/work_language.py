@@ -361,7 +361,8 @@ def recursion(r):
                 else:
                     raise AssertionError("no RecursionError")
                 pause(r)
-            same(count(Calm), first)
+            # 3.11 counts calls of C functions, too: of a signal's handler, which then ends what is as deep as can be
+            same(abs(count(Calm) - first) <= (sys.version_info < (3, 12)), True)
     finally:
         tracing.runlock()
 

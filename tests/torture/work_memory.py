@@ -22,6 +22,20 @@ class Mortal:
         self.log.append(self.n)
 
 
+NO_GIL_BUILD = sysconfig.get_config_var("Py_GIL_DISABLED")
+
+
+def ended(log, n):
+    """n have: at once, but on free-threaded CPython each object has a thread that has to look. A collection makes that the one
+    which its memory came from. So a tuple from a free list may be another thread's that waits: the one, too, that the handler
+    which preempts is called with, and it refers to a frame and so to all those below."""
+    for _ in range(int(T / 1e-3) if NO_GIL_BUILD else 0):
+        if len(log) >= n:
+            break
+        sleep(1e-3)
+    same(len(log), n)
+
+
 def gone(refs):
     """Until the collector has come: another goroutine may be in a collection, and parked there."""
     for _ in range(int(T / 0.001)):
@@ -50,6 +64,7 @@ def finalizers(r):
             kept = e
             same(log, list(range(i)))  # the traceback holds it
             e.__traceback__ = None
+            ended(log, i + 1)
             same(log, list(range(i + 1)))
             same(kept.args, (i,))
     del kept
@@ -92,11 +107,9 @@ def callbacks_of_weakrefs(r):
     values = weakref.WeakValueDictionary({1: t})
     pause(r)
     del t
+    ended(log, 5)
     same(sorted(map(str, log)), ["0", "1", "2", "3", "final"])
     same((final.alive, list(table), list(values), [ref() for ref in refs]), (False, [], [], [None] * 4))
-
-
-NO_GIL_BUILD = sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
 class Link:
@@ -121,11 +134,7 @@ def nested(r):
             top = (Link(top, log), [top] if i % 3 == 0 else {"top": top})
         pause(r)
         del top
-        for _ in range(int(T / 1e-3) if NO_GIL_BUILD else 0):  # there each object has a thread that has to look
-            if len(log) == n:
-                break
-            sleep(1e-3)
-        same(len(log), n)
+        ended(log, n)
 
     together(r, *[lambda: build(r.randrange(100, 1500)) for _ in range(2)])
     t = None
