@@ -3,8 +3,11 @@
  * As in 3.14, and the frames of a thread end in one that stands in the thread state itself: every goroutine's do.
  *
  * An enabled JIT is refused: the trace that it records, in the thread, would go on in another goroutine. So its fields are
- * not moved. Nor is lazy_imports, the placeholders being resolved: where it is depends on how CPython was built, and
- * sharing it does no harm but this: who needs one whose import is parked gets an ImportCycleError. */
+ * not moved, though where lazy_imports is depends on whether CPython has them: that is asked at run time.
+ *
+ * lazy_imports is the set of placeholders that the goroutine resolves, made when it is needed. CPython looks there for
+ * circles and raises ImportCycleError for one: shared, it would do so for whoever needs what another one imports. An
+ * empty one is dropped at a switch, or all of the goroutine's that follow would move the RARE fields. */
 #include "internal/pycore_ceval.h"
 #include "internal/pycore_interpframe.h"
 #include "internal/pycore_pythonrun.h"
@@ -12,8 +15,12 @@
 
 #ifdef Py_GIL_DISABLED /* what the collector must see of this C stack */
 #define RM_PY_STACK_REFS(X) X(VAL, struct _PyCStackRef *, stack_refs, RM_PY_IMPL(ts)->c_stack_refs)
+#define RM_PY_LAZY_REF(X) /* nobody needs it: goroutines do not run there */
 #else
 #define RM_PY_STACK_REFS(X)
+extern __attribute__((visibility("hidden"))) ptrdiff_t rm_pystate_lazy; /* where in a thread state */
+#define RM_PY_LAZY(ts) (*(PyObject **)((char *)(ts) + rm_pystate_lazy))
+#define RM_PY_LAZY_REF(X) X(REF, PyObject *, lazy, RM_PY_LAZY(ts))
 #endif
 
 #define RM_PY_HOT(X)                                                                                                   \
@@ -38,6 +45,7 @@
     X(REF, PyObject *, local_sentinel, ts->threading_local_sentinel)                                                   \
     X(REF, PyObject *, running_loop, RM_PY_IMPL(ts)->asyncio_running_loop)                                             \
     X(REF, PyObject *, running_task, RM_PY_IMPL(ts)->asyncio_running_task)                                             \
+    RM_PY_LAZY_REF(X)                                                                                                  \
     RM_PY_STACK_REFS(X)
 
 #define RM_PY_WHAT(ts) ((ts)->what_event)

@@ -18,11 +18,16 @@ ptrdiff_t rm_pystate_shift;
 #endif
 
 #ifdef RM_PY_NO_JIT
-static int refuse_jit(void) {
+static int jit_says(const char *method) {
     PyObject *jit = PySys_GetObject("_jit"); /* borrowed */
-    PyObject *on = jit ? PyObject_CallMethod(jit, "is_enabled", NULL) : Py_NewRef(Py_False);
-    int yes = on ? PyObject_IsTrue(on) : -1;
-    Py_XDECREF(on);
+    PyObject *answer = jit ? PyObject_CallMethod(jit, method, NULL) : Py_NewRef(Py_False);
+    int yes = answer ? PyObject_IsTrue(answer) : -1;
+    Py_XDECREF(answer);
+    return yes;
+}
+
+static int refuse_jit(void) {
+    int yes = jit_says("is_enabled");
     if (yes > 0)
         PyErr_SetString(PyExc_ImportError,
                         "ramet does not run with CPython's JIT enabled, which keeps in the thread what "
@@ -31,6 +36,31 @@ static int refuse_jit(void) {
 }
 #else
 static int refuse_jit(void) { return 0; }
+#endif
+
+#ifdef RM_PY_LAZY
+ptrdiff_t rm_pystate_lazy;
+
+/* With a JIT, on or off, a pointer to its tracer stands in front. */
+static int find_lazy(void) {
+    int with_jit = jit_says("is_available");
+    if (with_jit < 0) return -1;
+    ptrdiff_t at = rm_pystate_shift + (ptrdiff_t)offsetof(_PyThreadStateImpl, lazy_imports);
+#ifndef _Py_TIER2
+    if (with_jit) at += (ptrdiff_t)sizeof(void *);
+#endif
+    if (rm_pystate_lazy != at) rm_pystate_lazy = at; /* other interpreters may be reading it */
+    return 0;
+}
+
+/* Nothing of anybody's runs when it is dropped. */
+static void drop_empty_lazy(PyThreadState *ts) {
+    PySetObject *set = (PySetObject *)RM_PY_LAZY(ts);
+    if (set && !PySet_GET_SIZE(set) && Py_REFCNT(set) == 1 && !set->weakreflist) Py_CLEAR(RM_PY_LAZY(ts));
+}
+#else
+static int find_lazy(void) { return 0; }
+static void drop_empty_lazy(PyThreadState *ts) { (void)ts; }
 #endif
 
 int rm_pystate_setup(PyThreadState *ts) {
@@ -50,7 +80,7 @@ int rm_pystate_setup(PyThreadState *ts) {
     }
 #endif
 #endif
-    if (known) return refuse_jit();
+    if (known) return refuse_jit() || find_lazy() ? -1 : 0;
     PyErr_Format(
         PyExc_ImportError,
         "ramet._core was built for CPython %s and does not know the thread state of this one (%s): build it again",
@@ -61,6 +91,7 @@ int rm_pystate_setup(PyThreadState *ts) {
 /* ------------------------------------------------------------------ moving ---- */
 
 rm_noinline void rm_pystate_save_rare(rm_pystate *s, PyThreadState *ts) {
+    drop_empty_lazy(ts);
 #define X(kind, type, name, place)                                                                                     \
     s->name = place;                                                                                                   \
     place = 0;

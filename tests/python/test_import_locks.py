@@ -1,5 +1,7 @@
 """Goroutines that import one module at the same time, where they are preempted: as threads do."""
 
+import sys
+
 import pytest
 from helpers import run_py
 
@@ -46,8 +48,8 @@ SLOW = "half = 1\\nramet.time.sleep(0.05)\\nvalue = 42\\n"
 """
 
 
-def program(code, *args):
-    env = {"RAMET_PREEMPT": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "ignore"}
+def program(code, *args, preempt="1"):
+    env = {"RAMET_PREEMPT": preempt, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "ignore"}
     ended = run_py(PRELUDE + code, *args, env=env)
     assert ended.err == "", str(ended)
     return ended.out.split()
@@ -231,6 +233,92 @@ import starts
 print(starts.g.join(20), starts.h.join(20))
 """
     assert program(code) == ["42", "42"]
+
+
+# ---- lazy imports --------------------------------------------------------------------------------
+
+lazily = pytest.mark.skipif(sys.version_info < (3, 15), reason="CPython before 3.15 has no lazy imports")
+
+LAZY = """
+module("slow", SLOW)
+module("seldom", "value = 6\\n")
+lazy import seldom
+lazy import slow
+lazy from slow import value
+
+def whole(): return slow.value
+def part(): return value
+def outcome(fn):
+    try:
+        return fn()
+    except Exception as e:
+        return type(e).__name__
+"""
+
+
+@lazily
+def test_a_lazy_module_that_waits_is_seen_whole():
+    code = """
+gs = [go(whole)]
+until(lambda: "slow" in sys.modules)
+gs += [go(fn) for fn in (whole, part) * 5]
+t = Thread(part)
+print(whole(), part(), {outcome(lambda: g.join(20)) for g in gs}, t.end(), ran)
+"""
+    assert program(LAZY + code) == ["42", "42", "{42}", "42", "['slow']"]
+
+
+@lazily
+def test_a_lazy_module_that_waits_without_preemption():
+    """It is seen half made, as one that is imported at once."""
+    code = """
+module("slow", SLOW.replace("time.sleep(0.05)", "gate.recv_ok()"))
+ramet.gate = Chan()
+g = go(whole)
+until(lambda: "slow" in sys.modules)
+until(lambda: hasattr(sys.modules["slow"], "half"))
+of_lazy = outcome(go(lambda: slow.half).join), outcome(go(whole).join), outcome(go(part).join)
+def at_once():
+    from slow import value
+of_eager = outcome(lambda: use("slow")), outcome(at_once)
+ramet.gate.close()
+print(*of_lazy, of_lazy[1:] == of_eager, {g.join(20), whole(), part()}, ran)
+"""
+    as_at_once = ["1", "AttributeError", "ImportError", "True"]
+    assert program(LAZY + code, preempt="0") == [*as_at_once, "{42}", "['slow']"]
+
+
+@lazily
+@pytest.mark.parametrize("preempt", "01")
+def test_a_lazy_circle(preempt):
+    """It is one goroutine's, or thread's, whatever the others resolve meanwhile."""
+    code = """
+module("again", "import __main__\\ntime.sleep(0.01)\\n__main__.touch()\\n")
+lazy import again
+def touch(): return again.value
+def other():
+    for _ in range(10):
+        ramet.gosched()
+    return seldom.value
+t = Thread(outcome, touch).end()
+module("again", "import __main__\\nramet.time.sleep(0.01)\\n__main__.touch()\\n")
+g, h = go(outcome, touch), go(other)
+print(t, g.join(20), h.join(20), outcome(touch))
+"""
+    assert program(LAZY + code, preempt=preempt) == ["ImportCycleError", "ImportCycleError", "6", "ImportCycleError"]
+
+
+@lazily
+def test_fork_while_others_import_lazily():
+    code = """
+g = go(whole)
+until(lambda: "slow" in sys.modules)
+pid = os.fork()
+if pid == 0:
+    os._exit(part())
+print(os.waitstatus_to_exitcode(ramet.blocking(os.waitpid, pid, 0)[1]), g.join(20))
+"""
+    assert program(LAZY + code) == ["42", "42"]
 
 
 def test_installed_for_preemption_only():
