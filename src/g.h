@@ -85,7 +85,7 @@ struct rm_sudog { /* one G on one queue; stands on the waiting G's stack */
     rm_g *g;
     rm_sudog *next, *prev;
     void *elem;      /* what is sent, or where to receive; may be NULL for a receive */
-    void *obj;       /* the channel */
+    rm_waitq *q;     /* the queue it stands in, or has stood in */
     uint32_t index;  /* case of a select */
     bool queued;     /* on a queue now; under that queue's lock */
     bool ok;         /* set by the waker: a value was handed over (else: closed) */
@@ -161,6 +161,7 @@ rm_inline int rm_check_cancel_before(rm_g *g, int64_t deadline) {
 }
 
 rm_inline void rm_waitq_push(rm_waitq *q, rm_sudog *s) {
+    s->q = q;
     s->next = NULL;
     s->prev = q->last;
     if (q->last) q->last->next = s;
@@ -170,6 +171,7 @@ rm_inline void rm_waitq_push(rm_waitq *q, rm_sudog *s) {
 }
 
 rm_inline void rm_waitq_push_front(rm_waitq *q, rm_sudog *s) {
+    s->q = q;
     s->prev = NULL;
     s->next = q->first;
     if (q->first) q->first->prev = s;

@@ -351,6 +351,13 @@ void rm_post_to(rm_p *p, rm_post *post) {
 
 /* ------------------------------------------------------------------ foreign threads ---- */
 
+static void init_foreign(rm_m *m, rm_rt *rt) {
+    m->rt = rt;
+    m->g = &m->fg;
+    m->fg.flags = RM_GF_FOREIGN;
+    m->fg.state = RM_RUNNING;
+}
+
 /* 0, -ETIMEDOUT, -EINTR */
 static int futex_wait(uint32_t *word, uint32_t seen, int64_t deadline) {
     struct timespec t, *pt = NULL;
@@ -365,15 +372,36 @@ static int futex_wait(uint32_t *word, uint32_t seen, int64_t deadline) {
     return errno == EINTR ? -EINTR : errno == ETIMEDOUT ? -ETIMEDOUT : 0;
 }
 
+static void set_stuck(rm_rt *rt, rm_g *g) {
+    g->flags |= RM_GF_STUCK;
+    rm_fetch_add(&rt->foreign_blocked, 1);
+}
+
+/* A signal has interrupted g's wait. What is called may wait itself: as another, for g still stands in line. */
+static rm_noinline int block_interrupted(rm_rt *rt, rm_g *g) {
+    if (!rt->hooks.block_signals) return 0;
+    rm_m *m = rm_tls, *within = rm_calloc(1, sizeof *within);
+    if (!within) return 0;
+    init_foreign(within, rt);
+    bool stuck = g->flags & RM_GF_STUCK;
+    if (stuck) rm_fetch_sub(&rt->foreign_blocked, 1);
+    g->flags &= (uint8_t)~RM_GF_STUCK;
+    m->g = &within->fg;
+    int e = rt->hooks.block_signals(rt);
+    m->g = g;
+    if (stuck && !rm_load_acq(&g->futex)) set_stuck(rt, g);
+    free(within);
+    return e;
+}
+
 static int park_foreign(rm_g *g, int64_t deadline, rm_unlockf unlock, void *arg) {
     rm_rt *rt = rm_tls->rt;
     g->state = RM_WAITING;
     rm_store(&g->futex, 0);
     /* Counted while it can do nothing unless it is woken: not while it waits for a time, and not from the moment
      * its waker is done, though it may still have to wait for the owner lock. */
-    bool stuck = deadline == RM_FOREVER;
-    g->flags = (uint8_t)(stuck ? g->flags | RM_GF_STUCK : g->flags & ~RM_GF_STUCK);
-    if (stuck) rm_fetch_add(&rt->foreign_blocked, 1);
+    g->flags &= (uint8_t)~RM_GF_STUCK;
+    if (deadline == RM_FOREVER) set_stuck(rt, g);
     if (rm_locked() && unlock) unlock(g, arg);
     for (;;) {
         void *token = rt->hooks.block_enter ? rt->hooks.block_enter(rt) : NULL;
@@ -381,10 +409,10 @@ static int park_foreign(rm_g *g, int64_t deadline, rm_unlockf unlock, void *arg)
         while (!rm_load_acq(&g->futex) && !(e = futex_wait(&g->futex, 0, deadline)));
         if (rt->hooks.block_leave) rt->hooks.block_leave(rt, token);
         if (rm_load_acq(&g->futex)) break;
-        if (e == -EINTR) e = rt->hooks.block_signals ? rt->hooks.block_signals(rt) : 0;
+        if (e == -EINTR) e = block_interrupted(rt, g);
         if (e && rm_claim(g)) {
             g->wake_code = e;
-            if (stuck) rm_fetch_sub(&rt->foreign_blocked, 1);
+            if (g->flags & RM_GF_STUCK) rm_fetch_sub(&rt->foreign_blocked, 1);
             break;
         }
         if (e) deadline = RM_FOREVER; /* somebody else has claimed it: the wake-up is on its way */
@@ -393,16 +421,71 @@ static int park_foreign(rm_g *g, int64_t deadline, rm_unlockf unlock, void *arg)
     return g->wake_code;
 }
 
+uint16_t rm_forks = 1;
+
+void rm_stand_link(rm_stand *w, rm_sudog *sudogs, int n) {
+    rm_rt *rt = rm_tls->rt;
+    w->m = rm_tls;
+    w->sudogs = sudogs;
+    w->n = n;
+    rm_lock_take(&rt->stands_lock);
+    w->next = rt->stands;
+    w->at = &rt->stands;
+    if (w->next) w->next->at = &w->next;
+    rt->stands = w;
+    rm_lock_drop(&rt->stands_lock);
+}
+
+static void take_off(rm_stand *w) {
+    *w->at = w->next;
+    if (w->next) w->next->at = w->at;
+}
+
+void rm_stand_unlink(rm_stand *w) {
+    rm_rt *rt = w->m->rt;
+    rm_lock_take(&rt->stands_lock);
+    take_off(w);
+    rm_lock_drop(&rt->stands_lock);
+}
+
+void rm_forked(rm_rt *rt) {
+    if (!++rm_forks) rm_forks = 1;
+    for (rm_stand *w = rt->stands, *next; w; w = next) {
+        next = w->next;
+        const rm_m *m = rm_tls;
+        while (m && m != w->m) m = m->next;
+        if (m) continue; /* it is who forked, in a signal handler */
+        for (int i = 0; i < w->n; i++)
+            if (w->sudogs[i].queued) rm_waitq_remove(w->sudogs[i].q, &w->sudogs[i]);
+        take_off(w);
+    }
+}
+
+int rm_park_standing(rm_sudog *sudogs, int n, rm_reason reason, const void *obj, int64_t deadline, rm_unlockf unlock,
+                     void *arg) {
+    rm_g *g = rm_g_self();
+    rm_stand w;
+    rm_stand_link(&w, sudogs, n);
+    int e = rm_park(g, reason, obj, deadline, unlock, arg);
+    rm_stand_unlink(&w);
+    return e;
+}
+
 /* A thread's views stand in a list whose head is current; a thread that ends drops the foreign ones,
  * some of whose runtimes may be gone by then. */
 static pthread_key_t views_key;
 static pthread_once_t views_once = PTHREAD_ONCE_INIT;
 
+/* The first of the two that are done with it leaves it to the other. */
+void rm_m_let_go(rm_m *m) {
+    if (!rm_xchg(&m->kept, false)) free(m);
+}
+
 static void drop_views(void *head) {
     for (rm_m *m = head, *next; m; m = next) {
         next = m->next;
-        if (m->p) continue; /* a proc's view belongs to its runtime */
-        free(m);
+        if (!m->p) rm_m_let_go(m); /* a proc's view belongs to its runtime */
+        else if (m->rt->hooks.proc_thread_ends) m->rt->hooks.proc_thread_ends(m->rt);
     }
     rm_tls = NULL;
 }
@@ -444,10 +527,7 @@ rm_m *rm_m_attach(rm_rt *rt) {
     if (m) return m;
     m = rm_calloc(1, sizeof *m);
     if (!m) return NULL;
-    m->rt = rt;
-    m->g = &m->fg;
-    m->fg.flags = RM_GF_FOREIGN;
-    m->fg.state = RM_RUNNING;
+    init_foreign(m, rt);
     rm_m_enter(m);
     return m;
 }

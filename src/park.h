@@ -94,7 +94,7 @@ typedef struct rm_hooks {
     int64_t (*deadlock)(rm_rt *rt);
     /* A stack overflow of g at addr, in a SIGSEGV handler: true if it was dealt with. Async-signal-safe. */
     bool (*overflow)(rm_rt *rt, rm_g *g, void *addr);
-    /* sysmon's thread: there have been `switches`, and none for `ns`; oncpu: the proc's thread is burning CPU. Returns
+    /* sysmon's thread: there have been `switches`, and none for `ns`; oncpu: the proc's thread burns CPU, or would. Returns
      * after how many ns without a switch it wants to be called again, at the latest (0: it does not mind). */
     int64_t (*hog)(rm_rt *rt, uint64_t switches, int64_t ns, bool oncpu);
     /* sysmon's thread: every tick while the proc is busy. */
@@ -104,13 +104,16 @@ typedef struct rm_hooks {
     void (*preempt)(rm_rt *rt, uint64_t switches, bool oncpu);
     /* A thread of the pool is about to end, and is not counted any more. No lock held. */
     void (*pool_thread_ends)(rm_rt *rt);
+    /* The proc's thread is about to end, and the runtime is there: nothing of it will run any more. No lock held. */
+    void (*proc_thread_ends)(rm_rt *rt);
 } rm_hooks;
 
 struct rm_m {
     rm_p *p;      /* NULL in a foreign thread */
     rm_rt *rt;
-    rm_g *g;      /* foreign: &fg; proc: unused (p->cur) */
+    rm_g *g;      /* foreign: &fg, or another while the embedder handles a signal in a wait; proc: unused (p->cur) */
     rm_m *next;   /* this thread's views of other runtimes */
+    bool kept;    /* atomic: somebody refers to it: if its thread ends it is his to free (rm_m_let_go) */
     rm_g fg;      /* the pseudo goroutine of a foreign thread, or main's G of a proc's */
 };
 
@@ -128,6 +131,8 @@ struct rm_rt {
     struct rm_sysmon *sysmon;
     struct rm_owner *owner;
     uint32_t external;     /* reasons outside the runtime that may still wake a goroutine */
+    struct rm_stand *stands; /* of foreign threads */
+    rm_lock stands_lock;     /* of that list: the last to be taken */
     uint32_t foreign_blocked; /* atomic: foreign threads that nothing but a wake-up will get on */
     int64_t slice;         /* atomic, ns: how long a goroutine may run before hooks.preempt is called; 0: for ever */
     bool quiet, closing;
@@ -172,18 +177,46 @@ void rm_park_deadlines(rm_p *p, void (*fn)(rm_g *g, void *arg), void *arg);
 /* rm_unlockf of an rm_lock. */
 void rm_lock_dropped(rm_g *g, void *lock);
 
+/* Where a foreign thread stands in line: on its own stack, which a forked child has without the thread, and gives away. */
+typedef struct rm_stand {
+    rm_m *m;
+    rm_sudog *sudogs;
+    int n;
+    struct rm_stand *next, **at; /* in rt->stands */
+} rm_stand;
+
+/* Known to a forked child from here, until it is left. Nothing where g is a goroutine. */
+void rm_stand_link(rm_stand *w, rm_sudog *sudogs, int n);
+void rm_stand_unlink(rm_stand *w);
+rm_inline void rm_stand_enter(rm_stand *w, const rm_g *g, rm_sudog *sudogs, int n) {
+    w->at = NULL;
+    if (rm_unlikely(!g->p)) rm_stand_link(w, sudogs, n);
+}
+rm_inline void rm_stand_leave(rm_stand *w) {
+    if (rm_unlikely(w->at != NULL)) rm_stand_unlink(w);
+}
+/* In a forked child, before it starts a thread: the parent's threads do not wait here. Allocates nothing, takes no lock. */
+void rm_forked(rm_rt *rt);
+/* One more in a forked child, never 0: what bears another number is of the parent. */
+extern uint16_t rm_forks;
+
+/* rm_park of a foreign thread which stands in n queues. */
+int rm_park_standing(rm_sudog *sudogs, int n, rm_reason reason, const void *obj, int64_t deadline, rm_unlockf unlock,
+                     void *arg);
+
 /* Wait in q, at its end or in front: 0 once whoever took s off has woken g; else the wake_code, and s is off q. `s` is
  * filled in but for what all have. `lock` (NULL: there is none) protects q: the caller holds it, it is dropped once
  * the wait is open, and it is held again if the wait failed. */
 rm_inline int rm_wait_in(rm_waitq *q, rm_sudog *s, bool front, rm_g *g, rm_reason reason, const void *obj,
                          int64_t deadline, rm_lock *lock) {
     s->g = g;
-    s->obj = (void *)obj;
     s->ok = false;
     rm_wait_open(g);
     if (front) rm_waitq_push_front(q, s);
     else rm_waitq_push(q, s);
-    int e = rm_park(g, reason, obj, deadline, lock ? rm_lock_dropped : NULL, lock);
+    rm_unlockf unlock = lock ? rm_lock_dropped : NULL;
+    int e = rm_likely(g->p != NULL) ? rm_park(g, reason, obj, deadline, unlock, lock)
+                                    : rm_park_standing(s, 1, reason, obj, deadline, unlock, lock);
     if (rm_likely(e == 0)) return 0;
     if (lock) rm_lock_take(lock);
     if (s->queued) rm_waitq_remove(q, s);
@@ -220,6 +253,8 @@ void rm_attend(rm_p *p);
 /* Make this thread's view m current and known, and forget it. */
 void rm_m_enter(rm_m *m);
 void rm_m_exit(rm_m *m);
+/* Refer no longer to a foreign thread's view that is kept. */
+void rm_m_let_go(rm_m *m);
 
 /* Whether the caller may touch p's own structures: it is the proc, or holds the owner lock. */
 rm_inline bool rm_owns(rm_p *p) {

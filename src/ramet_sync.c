@@ -41,13 +41,13 @@ int ramet_rwmutex_runlock(ramet_rwmutex *m) { WITH_CALLER(rm_rwmutex_runlock((rm
 static int cond_wait(rm_cond *c, rm_mutex *m, rm_g *g, int64_t deadline) {
     int e = rm_check_cancel(g);
     if (e) return e;
-    rm_sudog s;
-    rm_cond_add(c, &s, g);
+    rm_cond_waiter w;
+    rm_cond_add(c, &w, g);
     if ((e = rm_mutex_unlock(m))) {
-        rm_cond_drop(c, &s);
+        rm_cond_drop(c, &w);
         return e;
     }
-    e = rm_cond_wait(c, &s, deadline);
+    e = rm_cond_wait(c, &w, deadline);
     int locked = rm_mutex_relock(m, g);
     return e ? e : locked;
 }

@@ -135,12 +135,13 @@ static int select_blocking(rm_g *g, rm_case *cases, int n, int64_t deadline, rm_
         rm_sudog *s = &sudogs[k];
         s->g = g;
         s->elem = c->elem;
-        s->obj = c->chan;
         s->index = order[k];
         s->ok = false;
         rm_waitq_push(c->dir == RAMET_SEND ? &c->chan->sendq : &c->chan->recvq, s);
     }
-    int e = rm_park(g, RM_R_SELECT, m == 1 ? cases[order[0]].chan : NULL, deadline, unlock_all, locks);
+    const void *on = m == 1 ? cases[order[0]].chan : NULL;
+    int e = g->p ? rm_park(g, RM_R_SELECT, on, deadline, unlock_all, locks)
+                 : rm_park_standing(sudogs, m, RM_R_SELECT, on, deadline, unlock_all, locks);
     rm_sudog *won = e == 0 ? g->wake_sudog : NULL;
     for (int k = 0; k < m; k++) {
         rm_sudog *s = &sudogs[k];

@@ -16,9 +16,11 @@
  * rm_attend, attention. */
 #include "sysmon.h"
 
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -35,6 +37,7 @@ struct rm_sysmon {
     pthread_t thread;
     clockid_t cpu_clock; /* of the proc's thread */
     bool has_cpu_clock;
+    int tid;             /* the proc's thread, too */
     uint32_t asleep;     /* atomic, a futex: 1 while it sleeps until it is woken */
     uint32_t stop;       /* atomic, a futex */
 };
@@ -66,6 +69,19 @@ static int64_t sysmon_cpu(const struct rm_sysmon *s) {
     struct timespec t;
     if (!s->has_cpu_clock || clock_gettime(s->cpu_clock, &t)) return 0;
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Whether the proc's thread has a CPU or waits for one, as on a loaded machine. */
+static bool sysmon_runnable(const struct rm_sysmon *s) {
+    char text[512];
+    snprintf(text, sizeof text, "/proc/self/task/%d/stat", s->tid);
+    int fd = open(text, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = 0;
+    const char *name_end = strrchr(text, ')');
+    return name_end && strncmp(name_end, ") R", 3) == 0;
 }
 
 static int64_t sysmon_tick(const rm_rt *rt) {
@@ -105,8 +121,9 @@ static void sysmon_busy(struct rm_sysmon *s, sysmon_seen *seen, int64_t now) {
     if (ran < seen->hog_next) return;
     seen->hog_next = 2 * ran < ran + SYSMON_HOG_MAX_NS ? 2 * ran : ran + SYSMON_HOG_MAX_NS;
     if (!rt->hooks.hog) return;
-    /* a twentieth: others may want the CPU, too */
-    int64_t next = rt->hooks.hog(rt, switches, ran, s->has_cpu_clock && used > ran / 20);
+    /* a twentieth: others may want the CPU, too; or next to none, for long, if there are many */
+    bool oncpu = (s->has_cpu_clock && used > ran / 20) || (ran >= SYSMON_HOG_MAX_NS && sysmon_runnable(s));
+    int64_t next = rt->hooks.hog(rt, switches, ran, oncpu);
     if (next > ran && next < seen->hog_next) seen->hog_next = next;
 }
 
@@ -172,6 +189,7 @@ int rm_sysmon_start(rm_rt *rt) {
     if (!s) return -ENOMEM;
     s->rt = rt;
     s->has_cpu_clock = pthread_getcpuclockid(pthread_self(), &s->cpu_clock) == 0;
+    s->tid = (int)syscall(SYS_gettid);
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);

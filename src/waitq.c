@@ -56,7 +56,7 @@ int rm_mutex_wait(rm_mutex *m, rm_g *g, int64_t deadline) {
         if ((e = wait_in(&w, &s, again, g, deadline))) break;
         if (s.ok) return 0; /* handed over */
         rm_lock_take(&m->lock);
-        m->woken = false;
+        m->woken = 0;
         if (!m->held) {
             m->held = true;
             break;
@@ -86,8 +86,7 @@ void rm_mutex_pass(rm_mutex *m) {
         if (s) s->ok = true;
     } else {
         m->held = false;
-        if (!m->woken) s = rm_waitq_claim(&m->q);
-        m->woken |= s != NULL;
+        if (m->woken != rm_forks && (s = rm_waitq_claim(&m->q))) m->woken = rm_forks;
     }
     rm_g *g = s ? s->g : NULL;
     rm_lock_drop(&m->lock);
@@ -169,40 +168,46 @@ int rm_rwmutex_runlock(rm_rwmutex *m) { return rw_unlock(m, READER); }
 
 enum { ADDED = 0, PARKED = 1 }; /* rm_sudog.index */
 
-void rm_cond_add(rm_cond *c, rm_sudog *s, rm_g *g) {
+void rm_cond_add(rm_cond *c, rm_cond_waiter *w, rm_g *g) {
+    rm_sudog *s = &w->s;
     s->g = g;
-    s->obj = c;
     s->elem = NULL;
     s->index = ADDED;
     s->ok = false;
     rm_lock_take(&c->lock);
     rm_waitq_push(&c->q, s);
     rm_lock_drop(&c->lock);
+    rm_stand_enter(&w->stand, g, s, 1);
 }
 
-bool rm_cond_drop(rm_cond *c, rm_sudog *s) {
-    rm_lock_take(&c->lock);
-    if (s->queued) rm_waitq_remove(&c->q, s);
-    bool ok = s->ok;
+/* Its lock held, which is dropped. */
+static bool cond_leave(rm_cond *c, rm_cond_waiter *w) {
+    if (w->s.queued) rm_waitq_remove(&c->q, &w->s);
     rm_lock_drop(&c->lock);
-    return ok;
+    rm_stand_leave(&w->stand);
+    return w->s.ok;
 }
 
-int rm_cond_wait(rm_cond *c, rm_sudog *s, int64_t deadline) {
+bool rm_cond_drop(rm_cond *c, rm_cond_waiter *w) {
+    rm_lock_take(&c->lock);
+    return cond_leave(c, w);
+}
+
+int rm_cond_wait(rm_cond *c, rm_cond_waiter *w, int64_t deadline) {
+    rm_sudog *s = &w->s;
     rm_g *g = s->g;
     rm_lock_take(&c->lock);
     int e =
         s->ok ? 0 : rm_check_cancel_before(g, deadline); /* a notified one leaves the cancellation to the next wait */
-    if (s->ok || e || deadline == RAMET_POLL) {
-        if (s->queued) rm_waitq_remove(&c->q, s);
-        rm_lock_drop(&c->lock);
-        return s->ok ? 0 : e ? e : -EAGAIN;
-    }
+    if (s->ok || e || deadline == RAMET_POLL) return cond_leave(c, w) ? 0 : e ? e : -EAGAIN;
     s->index = PARKED;
     rm_wait_open(g);
     e = rm_park(g, RM_R_COND, c, deadline, rm_lock_dropped, &c->lock);
-    if (e == 0) return 0;
-    return rm_cond_drop(c, s) ? 0 : e;
+    if (e == 0) { /* the condition may be gone */
+        rm_stand_leave(&w->stand);
+        return 0;
+    }
+    return rm_cond_drop(c, w) ? 0 : e;
 }
 
 uint32_t rm_cond_notify(rm_cond *c, uint32_t n) {

@@ -17,8 +17,8 @@
 typedef struct rm_mutex {
     rm_lock lock;
     bool held;
-    bool woken;    /* somebody has been woken to take it and has not run yet */
-    bool starving; /* the next unlock hands it over */
+    bool starving;  /* the next unlock hands it over */
+    uint16_t woken; /* rm_forks, if somebody has been woken to take it and has not run yet */
     rm_waitq q;
 } rm_mutex;
 
@@ -78,11 +78,16 @@ typedef struct rm_cond {
     rm_waitq q;
 } rm_cond;
 
-/* `s` is the caller's until wait or drop is called, of which one must be. */
-void rm_cond_add(rm_cond *c, rm_sudog *s, rm_g *g);
-int rm_cond_wait(rm_cond *c, rm_sudog *s, int64_t deadline);
+typedef struct rm_cond_waiter {
+    rm_sudog s;
+    rm_stand stand;
+} rm_cond_waiter;
+
+/* `w` is the queue's until wait or drop is called, of which one must be. */
+void rm_cond_add(rm_cond *c, rm_cond_waiter *w, rm_g *g);
+int rm_cond_wait(rm_cond *c, rm_cond_waiter *w, int64_t deadline);
 /* Whether it had been notified. */
-bool rm_cond_drop(rm_cond *c, rm_sudog *s);
+bool rm_cond_drop(rm_cond *c, rm_cond_waiter *w);
 /* Wake up to n; how many. Never parks. */
 uint32_t rm_cond_notify(rm_cond *c, uint32_t n);
 

@@ -6,6 +6,8 @@
  * `done`, on the loop, where no Python object may be dropped (that could run code on the idle stack). */
 #include "core.h"
 
+#include <unistd.h>
+
 typedef struct py_job {
     rm_job job;
     core_state *st;
@@ -44,6 +46,10 @@ static void deliver(py_job *j, PyObject *r, PyObject *exc) {
 
 static void work(rm_job *job) {
     py_job *j = rm_container_of(job, py_job, job);
+#if PY_VERSION_HEX < 0x030d0000
+    /* The last thread of a forked child has returned; before 3.13 CPython does not survive a thread that comes after it. */
+    if (!own_tstate && !PyInterpreterState_ThreadHead(j->st->interp)) return;
+#endif
     if (!own_tstate && !(own_tstate = PyThreadState_New(j->st->interp)))
         Py_FatalError("ramet: no memory for the thread state of a pool thread");
     PyEval_RestoreThread(own_tstate);
@@ -54,6 +60,12 @@ static void work(rm_job *job) {
     Py_CLEAR(j->kwargs);
     deliver(j, r, exc);
     PyEval_SaveThread();
+    rm_rt *rt = job->p->rt;
+    /* the child of a fork in the call: nobody waits for it */
+    if (rm_unlikely(j->st->forked) && rt->pid != (int)getpid()) {
+        blocking_thread_ends(rt);
+        pthread_exit(NULL);
+    }
 }
 
 static void done(rm_p *p, rm_job *job) {

@@ -121,6 +121,7 @@ struct core_state {
     unsigned max_threads;
     uint64_t seed;
     PyObject *main_exc;      /* to be raised in main */
+    PyObject *timers;        /* in a forked child: list of the parent's that go on once there is a runtime; or NULL */
     rm_m *main_m;            /* the main thread's, where the proc is hosted and it has been in ramet */
     /* preempt.c */
     int64_t slice;           /* option: ns; 0: goroutines are not preempted */
@@ -244,6 +245,10 @@ bool locks_awaited(core_state *st, struct _PyInterpreterFrame *f);
 /* rm_hooks.preempt */
 void preempt_ask(rm_rt *rt, uint64_t switches, bool oncpu);
 
+/* timer.c: in a forked child: rt's timers are stopped, and some kept for when there is a runtime. Sets an exception. */
+void timers_fork(core_state *st, rm_rt *rt);
+int timers_resume(core_state *st); /* there is one */
+
 /* time.time() */
 double core_wall_time(void);
 /* Start a goroutine that calls fn(), `context` (may be NULL) stolen. Makes no object: the loop may call it. 0 or -1
@@ -275,6 +280,8 @@ rm_inline bool chan_check(core_state *st, PyObject *o) {
     return Py_TYPE(o) == st->chan_type || PyObject_TypeCheck(o, st->chan_type);
 }
 
+int greenlets_init(PyObject *module);
+
 /* host.c: the runtime's life inside the interpreter */
 int host_start(core_state *st);             /* make st->rt; -1 with an exception */
 PyObject *host_shutdown(core_state *st);    /* at exit: unwind, stop, free */
@@ -288,12 +295,16 @@ int host_prompt_installed(const core_state *st);
 void host_stop(core_state *st); /* on the proc, or with the GIL: have the hosted runtime end */
 
 /* fork.c */
-int fork_watch(core_state *st, PyObject *handler); /* -1 with an exception */
+/* Have the child looked after; before there is a runtime, because another thread may fork at any time. -1 with an exception. */
+int fork_watch(core_state *st);
+/* Have handler() called in the child, as number `at`. -1 with an exception. */
+int fork_handler(core_state *st, Py_ssize_t at, PyObject *handler);
 void fork_unwatch(core_state *st);
 void fork_begins(core_state *st);
 void fork_over(core_state *st, bool in_child);
-int fork_renew(core_state *st);          /* in the child: once, and then nothing. -1 with an exception */
+int fork_renew(core_state *st); /* in the child: once, and then nothing. -1 with an exception */
 PyObject *fork_in_child(core_state *st); /* the handler */
+void fork_proc_ends(rm_rt *rt); /* rm_hooks.proc_thread_ends */
 /* The function of the goroutine that a child was forked in has returned: the process ends. */
 _Noreturn void fork_exit(core_state *st, rm_g *g, int exit_code);
 

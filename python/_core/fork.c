@@ -19,17 +19,28 @@
 static core_state *watched; /* of the main interpreter, the only one that can fork */
 
 static void in_child(void) {
-    if (watched) watched->entry = NULL;
+    if (!watched || !watched->entry) return;
+    rm_forked(watched->rt);
+    watched->entry = NULL;
 }
 
 static void watch_once(void) { pthread_atfork(NULL, NULL, in_child); }
 
-int fork_watch(core_state *st, PyObject *handler) {
+int fork_handler(core_state *st, Py_ssize_t at, PyObject *handler) {
+    PyObject **list = &st->interp->after_forkers_child;
+    return *list || (*list = PyList_New(0)) ? PyList_Insert(*list, at, handler) : -1;
+}
+
+int fork_watch(core_state *st) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
+    if (watched == st) return 0;
+    PyObject *handler = PyObject_GetAttrString(st->module, "_after_fork");
+    int e = handler ? fork_handler(st, 0, handler) : -1;
+    Py_XDECREF(handler);
+    if (e) return -1;
     watched = st;
     pthread_once(&once, watch_once);
-    if (!st->interp->after_forkers_child && !(st->interp->after_forkers_child = PyList_New(0))) return -1;
-    return PyList_Insert(st->interp->after_forkers_child, 0, handler);
+    return 0;
 }
 
 void fork_unwatch(core_state *st) {
@@ -71,6 +82,7 @@ int fork_renew(core_state *st) {
     losing l = {st, m && m->p ? rt->p.cur : NULL, PyList_New(0)};
     if (!l.to_close) return -1;
     rm_rt_each(rt, lose, &l);
+    timers_fork(st, rt);
     if (l.self) {
         int e = rm_rt_forked(rt);
         if (e) {
@@ -90,6 +102,7 @@ int fork_renew(core_state *st) {
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(l.to_close); i++)
         rm_chan_close(&((py_chan *)PyList_GET_ITEM(l.to_close, i))->c);
     Py_DECREF(l.to_close);
+    if (st->rt) timers_resume(st);
     int e = PyErr_Occurred() ? -1 : 0;
     Py_CLEAR(st->main_exc); /* there is a runtime, or none: what it holds may use it */
     return e;
@@ -97,12 +110,24 @@ int fork_renew(core_state *st) {
 
 PyObject *fork_in_child(core_state *st) {
     st->starting = false;
-    if (st->rt && st->rt->pid != (int)getpid()) st->entry = NULL; /* of a second import: it is not the one watched */
+    if (st->entry && st->rt->pid != (int)getpid()) { /* of a second import: it is not the one watched */
+        rm_forked(st->rt);
+        st->entry = NULL;
+    }
     int e = fork_renew(st);
     fork_over(st, true);
     if (st->entry && !st->rt->sysmon) rm_sysmon_start(st->rt);
     if (e) return NULL;
     Py_RETURN_NONE;
+}
+
+/* Main's thread returns, as one does that has forked, in the child. The process ends as it does without ramet: once all its
+ * threads have returned, with status 0. Those of ours are not to keep it, but for calls of blocking() that are under way. */
+void fork_proc_ends(rm_rt *rt) {
+    if (rt->closing || ((core_state *)rt->embedder)->hosted) return;
+    rt->closing = true;
+    rm_sysmon_stop(rt, false);
+    rm_pool_fini(rt, 0, false);
 }
 
 _Noreturn void fork_exit(core_state *st, rm_g *g, int exit_code) {

@@ -68,14 +68,21 @@ static int raise_pending(void *module) {
     return -1;
 }
 
-void core_raise_in_main(core_state *st, PyObject *exc) {
+/* In the main thread, which is not the proc's. */
+static void raise_soon(core_state *st, PyObject *exc) {
     Py_XSETREF(st->main_exc, exc);
+    if (st->stopping) return; /* the program ends already */
+    if (Py_AddPendingCall(raise_pending, Py_NewRef(st->module))) Py_DECREF(st->module); /* one that raises is pending */
+}
+
+void core_raise_in_main(core_state *st, PyObject *exc) {
     if (!st->hosted) {
+        Py_XSETREF(st->main_exc, exc);
         rm_g_cancel_now(st->rt->main_g, RM_CANCEL_RAISE);
         return;
     }
-    if (st->stopping) return; /* the program ends already */
-    if (Py_AddPendingCall(raise_pending, Py_NewRef(st->module))) Py_DECREF(st->module); /* one that raises is pending */
+    raise_soon(st, exc);
+    if (st->stopping) return;
     rm_g *main = st->main_m ? st->main_m->g : NULL;
     if (!main || main->state != RM_WAITING || !rm_claim(main)) return;
     main->wake_code = -EINTR;
@@ -132,8 +139,9 @@ static bool on_signals(rm_rt *rt) {
 }
 
 static int on_block_signals(rm_rt *rt) {
-    (void)rt;
-    return PyErr_CheckSignals() < 0 ? -EINTR : 0;
+    if (PyErr_CheckSignals() >= 0) return 0;
+    raise_soon(rt->embedder, core_take_exception()); /* by the wait, unless it ends well just now */
+    return -EINTR;
 }
 
 /* ------------------------------------------------------------------ deadlock ---- */
@@ -302,6 +310,7 @@ const rm_hooks host_hooks = {
     .tick = on_tick,
     .preempt = preempt_ask,
     .pool_thread_ends = blocking_thread_ends,
+    .proc_thread_ends = fork_proc_ends,
 };
 
 /* ------------------------------------------------------------------ the REPL ---- */
@@ -537,6 +546,10 @@ int host_start(core_state *st) {
                                             "instance by ramet.gosched(), before greenlets are switched to");
         return -1;
     }
+    if (!st->sub && fork_watch(st)) {
+        st->starting = false;
+        return -1;
+    }
     rm_arena_install();
     int e = host_in_main_thread(st) ? make_rt(st, false) : start_hosted(st);
     st->starting = false;
@@ -546,6 +559,7 @@ int host_start(core_state *st) {
     }
     if (st->slice && !st->hosted && host_in_main_thread(st) && preempt_start(st)) PyErr_WriteUnraisable(NULL);
     rm_sysmon_start(st->rt);
+    if (timers_resume(st)) return -1;
     if (st->sub) sub_started(st);
     if (st->interp == PyInterpreterState_Main() && !repl_state) {
         repl_state = st;
@@ -579,6 +593,7 @@ PyObject *host_shutdown(core_state *st) {
     if (st->hosted) {
         rm_m *m = rm_m_of(rt);
         host_stop(st);
+        if (st->main_m && st->main_m != m) rm_m_let_go(st->main_m);
         st->main_m = NULL;
         Py_BEGIN_ALLOW_THREADS pthread_join(st->host_thread, NULL);
         Py_END_ALLOW_THREADS if (m && !m->p) { /* one thread may end many interpreters */

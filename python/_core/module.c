@@ -14,7 +14,10 @@ rm_g *core_enter_slow(core_state *st) {
         PyErr_NoMemory();
         return NULL;
     }
-    if (st->hosted && !m->p && !st->main_m && host_in_main_thread(st)) st->main_m = m;
+    if (st->hosted && !m->p && !st->main_m && host_in_main_thread(st)) {
+        m->kept = true; /* in an embedder that thread may end */
+        st->main_m = m;
+    }
     return m->p ? m->p->cur : m->g;
 }
 
@@ -88,7 +91,6 @@ PyObject *core_raise(core_state *st, rm_g *g, int code) {
         return NULL;
     }
     case -EINTR: {
-        if (PyErr_Occurred()) return NULL; /* a foreign thread's own handler has raised */
         PyObject *exc = st->main_exc;
         st->main_exc = NULL;
         if (!exc) {
@@ -400,7 +402,7 @@ static PyObject *core_pid(PyObject *module, PyObject *u) {
 }
 
 static PyObject *core_watch_forks(PyObject *module, PyObject *handler) {
-    if (fork_watch(core_of(module), handler)) return NULL;
+    if (fork_handler(core_of(module), 1, handler)) return NULL; /* after _after_fork */
     Py_RETURN_NONE;
 }
 
@@ -501,6 +503,7 @@ static int core_exec(PyObject *module) {
     if (blocking_init(module, st) || net_init(module, st)) return -1;
     if (scope_init(module, st) || timer_init(module, st) || sync_init(module, st)) return -1;
     if (debug_init(module, st) || leaks_init(module, st) || preempt_init(module, st)) return -1;
+    if (greenlets_init(module)) return -1;
     return 0;
 }
 
@@ -522,6 +525,7 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg) {
     for (size_t i = 0; i < CORE_QUEUE_NAMES; i++) Py_VISIT(st->queue[i]);
     Py_VISIT(st->default_case);
     Py_VISIT(st->main_exc);
+    Py_VISIT(st->timers);
     return preempt_traverse(st, visit, arg);
 }
 
@@ -546,6 +550,7 @@ static int core_clear(PyObject *module) {
     for (size_t i = 0; i < CORE_QUEUE_NAMES; i++) Py_CLEAR(st->queue[i]);
     Py_CLEAR(st->default_case);
     Py_CLEAR(st->main_exc);
+    Py_CLEAR(st->timers);
     PyObject **excs[] = {&st->RametError, &st->ChannelError,   &st->ChanClosed,         &st->WouldBlock,
                          &st->PanicError, &st->DeadlockError,  &st->GoroutineCancelled, &st->Cancelled,
                          &st->ErrClosed,  &st->IncompleteRead, &st->LimitExceeded,      &st->str_excepthook,

@@ -40,7 +40,9 @@ typedef struct py_mutex {
 
 typedef struct py_rlock {
     PyObject_HEAD rm_mutex m;
-    rm_g *owner; /* with its id, 0 for a foreign thread's: who may lock it again, `count` times so far */
+    /* who may lock it again, `count` times so far: a goroutine and its id; or NULL and an OS thread, of who runs on the
+     * stack of one. In the child of a fork the thread still is who it was, whatever stands for it in a runtime. */
+    rm_g *owner;
     uint64_t owner_id;
     unsigned long count;
     core_state *st;

@@ -149,14 +149,14 @@ int sync_cond_wait(py_cond *self, rm_g *g, int64_t deadline) {
         core_raise(st, g, e);
         return -1;
     }
-    rm_sudog s;
-    rm_cond_add(&self->c, &s, g);
+    rm_cond_waiter w;
+    rm_cond_add(&self->c, &w, g);
     PyObject *state = release_save(self);
     if (!state) {
-        rm_cond_drop(&self->c, &s);
+        rm_cond_drop(&self->c, &w);
         return -1;
     }
-    e = rm_cond_wait(&self->c, &s, deadline);
+    e = rm_cond_wait(&self->c, &w, deadline);
     PyObject *exc = NULL;
     if (e && e != -ETIMEDOUT && e != -EAGAIN) {
         core_raise(st, g, e);

@@ -204,13 +204,17 @@ static PyObject *rlock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)self;
 }
 
-static bool rlock_mine(const py_rlock *self, const rm_g *g) {
-    return self->m.held && self->owner == g && self->owner_id == g->id;
+static bool on_its_thread(const rm_g *g) { return g->flags & (RM_GF_MAIN | RM_GF_FOREIGN); }
+
+static bool rlock_mine(const py_rlock *self, rm_g *g) {
+    if (!self->count) return false; /* it is free, or handed over to one who has not run yet */
+    if (on_its_thread(g)) return !self->owner && self->owner_id == PyThread_get_thread_ident();
+    return self->owner == g && self->owner_id == g->id;
 }
 
 static void rlock_own(py_rlock *self, rm_g *g, unsigned long count) {
-    self->owner = g;
-    self->owner_id = g->id;
+    self->owner = on_its_thread(g) ? NULL : g;
+    self->owner_id = self->owner ? g->id : PyThread_get_thread_ident();
     self->count = count;
 }
 
@@ -264,10 +268,7 @@ static PyObject *rlock_release(py_rlock *self, PyObject *const *args, Py_ssize_t
     rm_g *g = core_enter(self->st);
     if (rm_unlikely(!g)) return NULL;
     if (rm_unlikely(!rlock_mine(self, g))) return not_mine(self->st);
-    if (--self->count == 0) {
-        self->owner = NULL;
-        rm_mutex_unlock(&self->m);
-    }
+    if (--self->count == 0) rm_mutex_unlock(&self->m);
     Py_RETURN_NONE;
 }
 
@@ -304,7 +305,6 @@ static PyObject *rlock_release_save(py_rlock *self, PyObject *u) {
     if (!rlock_mine(self, g)) return not_mine(self->st);
     unsigned long count = self->count;
     self->count = 0;
-    self->owner = NULL;
     rm_mutex_unlock(&self->m);
     return PyLong_FromUnsignedLong(count);
 }
@@ -322,7 +322,6 @@ static PyObject *rlock_acquire_restore(py_rlock *self, PyObject *state) {
 static PyObject *rlock_reinit(py_rlock *self, PyObject *u) {
     (void)u;
     memset(&self->m, 0, sizeof self->m);
-    self->owner = NULL;
     self->count = 0;
     Py_RETURN_NONE;
 }

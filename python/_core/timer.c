@@ -15,6 +15,8 @@ typedef struct py_timer {
     PyObject *weakrefs;
     uint32_t owed;     /* goroutines that have been started to call fn, and a reference each */
     bool ticks, kept;  /* kept: armed with fn, it holds itself */
+    bool copied;       /* in a forked child it goes on, too */
+    bool held_up;      /* and is to, once there is a runtime */
 } py_timer;
 
 static void fire_chan(rm_timer *t) {
@@ -69,6 +71,7 @@ static int arm(py_timer *self, int64_t ns) {
         PyErr_NoMemory();
         return -1;
     }
+    self->held_up = false;
     if (rm_load(&p->idle)) rm_netpoll_wake(p); /* the proc is another thread's, and sleeps */
     if (self->fn && !self->kept) {
         self->kept = true;
@@ -80,7 +83,8 @@ static int arm(py_timer *self, int64_t ns) {
 /* No value of before is received after this. Whether something was stopped. */
 static bool disarm(py_timer *self) {
     core_state *st = self->st;
-    bool was = st->rt && rm_timer_stop(&st->rt->p.timers, &self->t);
+    bool was = self->held_up || (st->rt && rm_timer_stop(&st->rt->p.timers, &self->t));
+    self->held_up = false;
     if (self->c && self->c->c.n) {
         uintptr_t v;
         rm_g *woken;
@@ -95,6 +99,44 @@ static void let_go(py_timer *self) {
     self->kept = false;
     Py_DECREF(self);
 }
+
+/* ------------------------------------------------------------------ forks ---- */
+
+/* Time passes in a forked child, too: channels and deadlines of the parent's get it there. What calls a function is the
+ * parent's affair: it would be called in both. */
+void timers_fork(core_state *st, rm_rt *rt) {
+    const rm_heap *h = &rt->p.timers.heap;
+    st->timers = PyList_New(0);
+    for (uint32_t i = 0; i < h->n && st->timers; i++) {
+        rm_timer *t = rm_container_of(h->nodes[h->slots[i].id], rm_timer, node);
+        if (t->fn != fire_chan && t->fn != fire_fn) continue;
+        py_timer *self = rm_container_of(t, py_timer, t);
+        if (!self->copied || !Py_REFCNT(self)) continue; /* it is being dropped */
+        if (PyList_Append(st->timers, (PyObject *)self)) break;
+        self->held_up = true;
+    }
+    rm_timers_forget(&rt->p.timers);
+}
+
+int timers_resume(core_state *st) {
+    PyObject *list = st->timers;
+    if (rm_likely(!list)) return 0;
+    st->timers = NULL;
+    rm_p *p = &st->rt->p;
+    int e = 0;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list) && !e; i++) {
+        py_timer *self = (py_timer *)PyList_GET_ITEM(list, i);
+        if (!self->held_up) continue; /* stopped meanwhile */
+        self->held_up = false;
+        e = rm_timer_start(&p->timers, &self->t, rm_load(&p->now), self->t.when, self->t.period);
+    }
+    if (rm_load(&p->idle)) rm_netpoll_wake(p);
+    Py_DECREF(list);
+    if (e) PyErr_NoMemory();
+    return e;
+}
+
+/* ------------------------------------------------------------------ the objects ---- */
 
 static int timer_traverse(py_timer *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
@@ -131,6 +173,7 @@ static py_timer *timer_make(core_state *st, PyTypeObject *type, bool ticks) {
     if (!self) return NULL;
     self->st = st;
     self->ticks = ticks;
+    self->copied = true;
     rm_timer_init(&self->t, fire_chan);
     if (!(self->c = chan_new(st, 1))) {
         Py_DECREF(self);
@@ -188,7 +231,7 @@ static PyObject *timer_reset(py_timer *self, PyObject *d) {
 
 static PyObject *timer_repr(py_timer *self) {
     return PyUnicode_FromFormat("<ramet.time.%s %s at %p>", self->ticks ? "Ticker" : "Timer",
-                                rm_timer_pending(&self->t) ? "pending" : "stopped", self);
+                                rm_timer_pending(&self->t) || self->held_up ? "pending" : "stopped", self);
 }
 
 static PyMethodDef timer_methods[] = {
@@ -288,7 +331,15 @@ static PyObject *core_after_func(PyObject *module, PyObject *const *args, Py_ssi
     return (PyObject *)self;
 }
 
+PyDoc_STRVAR(deadline_doc, "_deadline(d, fn, /)\n--\n\nAs after_func(d, fn), in a forked child, too.");
+static PyObject *core_at_deadline(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+    PyObject *timer = core_after_func(module, args, nargs, NULL);
+    if (timer) ((py_timer *)timer)->copied = true;
+    return timer;
+}
+
 static PyMethodDef functions[] = {
+    {"_deadline", (PyCFunction)(void (*)(void))core_at_deadline, METH_FASTCALL, deadline_doc},
     {"after", core_after, METH_O,
      "after(d, /)\n--\n\nA channel on which the time is delivered d seconds from now. Never parks."},
     {"tick", core_tick, METH_O,

@@ -1,10 +1,13 @@
 """What the runtime tells people: dump, the deadlock report, unhandled exceptions, main blocking elsewhere."""
 
+import atexit
+import gc
+import os
 import sys
 from types import ModuleType
 from typing import Any, TextIO
 
-from . import _core
+from . import _core, _greenlets, _imports
 
 
 def _stack_lines(frames: "_Frames") -> list[str]:
@@ -140,6 +143,7 @@ def _report_hog(id: int, name: str | None, seconds: float, oncpu: bool, frames: 
 
 
 _registered: list[tuple[str, str, str]] = []  # for debug.hooks(): what cannot be asked for
+_used = False
 
 
 def _serve_threads() -> None:
@@ -171,35 +175,31 @@ def _serve_threads() -> None:
 
 
 def _at_exit() -> None:
-    import gc
-
     if _core._leaks_after in gc.callbacks:  # what is there keeps the memory of an interpreter that is gone
         gc.callbacks.remove(_core._leaks_after)
     _core._shutdown()
 
 
 def _first_use() -> None:
-    import atexit
-    import gc
-    import os
-
-    if _registered:  # once more, in a forked child: these are inherited
+    """Imports nothing that is not there: a thread that forks meanwhile has a child that would wait for it for ever."""
+    global _used
+    if _used:  # in a forked child: these are inherited
         return
+    _registered.clear()  # of a first use that a fork has cut off
     if _core._preempt_signal():
-        from . import _imports
-
         _imports.install()
         atexit.register(_imports.uninstall)  # after the goroutines, which _shutdown ends
     atexit.register(_at_exit)
     _registered.append(("exit handler", "ends the goroutines and the threads", "atexit"))
-    gc.callbacks.append(_core._leaks_after)
-    if _core._subinterpreter:  # it cannot fork, and what it has registered would keep its memory when it is gone
-        return
-    if _core._on_proc():
-        _serve_threads()
-    os.register_at_fork(before=_core._before_fork, after_in_parent=_core._after_fork_in_parent)
-    _core._watch_forks(_core._after_fork)
-    _registered.append(("fork handler", "gives a forked child a runtime of its own", "os.register_at_fork"))
+    if _core._leaks_after not in gc.callbacks:
+        gc.callbacks.append(_core._leaks_after)
+    if not _core._subinterpreter:  # it cannot fork, and what it has registered would keep its memory when it is gone
+        _greenlets.install()
+        if _core._on_proc():
+            _serve_threads()
+        os.register_at_fork(before=_core._before_fork, after_in_parent=_core._after_fork_in_parent)
+        _registered.append(("fork handler", "gives a forked child a runtime of its own", "os.register_at_fork"))
+    _used = True
 
 
 def install(core: ModuleType) -> None:

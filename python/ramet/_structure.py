@@ -3,9 +3,11 @@
 import concurrent.futures as _futures
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from . import _core
 from .sync import Future, Semaphore, WaitGroup
@@ -300,19 +302,22 @@ class Executor(_futures.Executor):
             raise ValueError("max_workers must be greater than 0")
         self._limit = max_workers
         self._members = {_core._pid(): _Members(max_workers)}
-        self._waiting: set[Future[Any]] = set()
+        self._calls: dict[Future[Any], list[_core.Goroutine]] = {}  # that have not ended, and who is at it
         self._down = False
+        _watch_forks()
+        _executors.add(self)
 
     def submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> Future[_T]:
         """Start fn(*args, **kwargs) in a goroutine, once a worker is free: its Future. Never parks. Any thread."""
         future: Future[_T] = Future()
         members = _here(self._members, self._limit)
-        self._waiting.add(future)
+        self._calls[future] = by = []
         members.all.add(1)
         try:
             if self._down:  # asked last: shutdown() finds what was in before it
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            _core._go_then(lambda: self._ended(members, future), self._call, members.slots, future, fn, args, kwargs)
+            ended = partial(self._ended, members, future)
+            by.append(_core._go_then(ended, self._call, members.slots, future, fn, args, kwargs))
         except BaseException:
             self._ended(members, future)
             raise
@@ -329,7 +334,6 @@ class Executor(_futures.Executor):
         if slots is not None:
             slots.acquire()
         try:
-            self._waiting.discard(future)
             if not future.set_running_or_notify_cancel():
                 return
             try:
@@ -346,7 +350,7 @@ class Executor(_futures.Executor):
                 slots.release()
 
     def _ended(self, members: _Members, future: Future[Any]) -> None:
-        self._waiting.discard(future)
+        self._calls.pop(future, None)
         if not future.done():  # its goroutine was cancelled before it began
             future.cancel()
             future.set_running_or_notify_cancel()
@@ -356,7 +360,31 @@ class Executor(_futures.Executor):
         """No more calls; cancel_futures: nor those that have not begun. May park if it waits. Any thread."""
         self._down = True
         if cancel_futures:
-            for future in list(self._waiting):
+            for future in list(self._calls):
                 future.cancel()
         if wait:
             _here(self._members, self._limit).all.wait()
+
+    def _left_behind(self) -> None:
+        for future, by in list(self._calls.items()):
+            if by and by[0].done():  # not who forks
+                del self._calls[future]
+                future._left_behind()
+
+
+_executors: WeakSet[Executor] = WeakSet()
+_watching_forks = _core._subinterpreter  # which cannot fork
+
+
+def _watch_forks() -> None:
+    """Not at import, which changes nothing."""
+    global _watching_forks
+    if not _watching_forks:
+        _watching_forks = True
+        _core._watch_forks(_forked)
+
+
+def _forked() -> None:
+    """In the child: those who were at the executors' calls are in the parent."""
+    for executor in list(_executors):
+        executor._left_behind()

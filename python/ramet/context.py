@@ -138,7 +138,7 @@ class _Core:
             if left <= 0:
                 self._late()
             else:
-                timer = _core.after_func(left, self._late)
+                timer = _core._deadline(left, self._late)
                 with self._lock:
                     self._timer = timer
                     late = self.err is not None  # another thread has cancelled the parent meanwhile

@@ -40,7 +40,7 @@ def hooks() -> list[Hook]:
     found = _core._hooks() + _report._registered
     if _core._leaks_after in _gc.callbacks:
         found.append(("leak finder", "looks for leaked goroutines after a full collection", "gc.callbacks"))
-    for name in ("ramet._imports", "ramet.os.signal"):
+    for name in ("ramet._imports", "ramet._greenlets", "ramet.os.signal"):
         module = _sys.modules.get(name)
         if module is not None:
             found += module._installed()

@@ -50,9 +50,9 @@ def embed(tmp_path_factory):
     done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
     assert done.returncode == 0, f"{command}\n{done.stderr}"
 
-    def run(code, times=1, where="main", status=0, **env):
+    def run(code, times=1, where="main", status=0, later=None, **env):
         env = environment(PYTHONPATH=str(Path(ramet.__file__).parents[1]), **env)
-        cmd = [program, PYTHON, str(times), where, code]
+        cmd = [program, PYTHON, str(times), where, code] + ([later] if later else [])
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return finish(subprocess.Popen(cmd, env=env, text=True, **pipes), status=status, timeout=40)
 
@@ -120,6 +120,20 @@ def test_first_use_in_another_thread(embed):
         code + "done = []\nt.start(); t.join()\nassert done == [True]\n" + LEFT.replace("sleep(0.001)\n", ""), 3
     )
     assert "Error" not in ended.err, str(ended)
+
+
+def test_python_s_main_thread_has_ended(embed):
+    """What is to be raised in it finds no view of it in freed memory (which glibc fills here)."""
+    hosted = "t = threading.Thread(target=lambda: go(int).join()); t.start(); t.join()\n"
+    used = "assert go(pow, 2, 5).join() == 32\n"
+    later = (
+        "go(__import__('sys').exit, 3)\nwhile ramet.num_goroutines() > 1: time.sleep(0.001)\n"
+        + used
+        + "print('fine')\n"
+    )
+    filled = {"MALLOC_PERTURB_": "165", "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
+    ended = embed(WORK + hosted + used, later=later, **filled)
+    assert ended.out == "fine\n" and ended.err == "", str(ended)
 
 
 def test_a_failure_is_the_program_s_own(embed):

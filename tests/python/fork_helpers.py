@@ -49,8 +49,22 @@ def forked(code, status=0, **kwargs):
     return ended
 
 
-# Who calls work(), which forks.
+# Who calls work(), which forks, and what is checked in its child.
 CALLERS = """
+def wait_here(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+def child(check):
+    pid = os.fork()
+    if pid:
+        assert wait_here(pid) == 3
+        return
+    ok = False
+    try:
+        ok = check()
+    except BaseException:
+        import traceback; traceback.print_exc()
+    finally:
+        os._exit(3 if ok else 1)
 def by_main():
     work()
 def by_goroutine():
@@ -64,3 +78,8 @@ def by_thread():
     assert not failed, failed
 """
 BY = pytest.mark.parametrize("by", ["main", "goroutine", "thread"])
+
+
+def forked_by(by, code):
+    ended = forked(f"{CALLERS}{code}by_{by}()\nos._exit(0)")
+    assert ended.out == "", str(ended)

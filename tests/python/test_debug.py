@@ -53,6 +53,7 @@ def agree():
     assert caught(signal.SIGBUS) == ("SIGBUS handler" in n), n
     assert alternate() == ("alternate signal stack" in n), n
     assert input_hook() == ("input hook" in n), n
+    assert any("ramet" in getattr(f, "__module__", "") for f in sys.meta_path) == ("greenlet finder" in n), n
     assert fds() == {h.where for h in debug.hooks() if h.where.startswith("fd ")}, (fds(), debug.hooks())
     end = time.monotonic() + 20  # a thread has no name before it has begun
     while sorted(h.where.removeprefix("thread ") for h in debug.hooks() if h.where.startswith("thread ")) != threads():
@@ -64,6 +65,26 @@ def agree():
 def test_nothing_after_the_import():
     code = REALITY + "assert debug.hooks() == []\nagree()\nassert debug.blocked_threshold(1) is None\nagree()\n"
     run_py(code, env={"PYTHONFAULTHANDLER": ""})
+
+
+def test_no_function_of_ours_is_registered_by_the_import():
+    """What the standard library registers, as it is imported, is its own."""
+    code = """
+import atexit, gc, importlib, os, pkgutil
+registered = []
+def note(*functions, **named):
+    registered.extend(f for f in (*functions, *named.values()) if getattr(f, "__module__", None))
+    return functions and functions[0]
+os.register_at_fork = atexit.register = note
+callbacks = list(gc.callbacks)
+import ramet
+for module in pkgutil.walk_packages(ramet.__path__, "ramet."):
+    if not module.name.endswith("__main__"): importlib.import_module(module.name)
+assert gc.callbacks == callbacks
+ours = [f for f in registered if f.__module__.startswith("ramet")]
+assert not ours, ours
+"""
+    run_py(code)
 
 
 def test_what_is_listed_is_there_and_the_other_way_round():

@@ -1,6 +1,7 @@
 """Exit at any moment neither hangs nor crashes, and the status is right."""
 
 import signal
+import sys
 import time
 
 import pytest
@@ -443,6 +444,36 @@ def late():
 )
 def test_a_thread_that_main_waits_for_uses_goroutines(start):
     assert run_py(f"{LATE}{start}\nsys.exit(7)", status=7).out == "8\n"
+
+
+@pytest.mark.parametrize("who", ["thread", "goroutine"])
+def test_new_threads_while_main_waits_for_threads(who):
+    """There is one at any time, until there have been 20: main waits for all of them, whoever starts them."""
+    if who == "thread" and sys.version_info[:2] == (3, 12):
+        pytest.skip("CPython 3.12 itself lets no thread start another while it waits for threads at the exit")
+    code = """
+import atexit
+who, started = sys.argv[1], []
+def thread():
+    started.append(1)
+    me = len(started)
+    if who == "thread" and me < 20:
+        threading.Thread(target=thread).start()
+    while me == len(started) < 20:
+        time.sleep(0.001)
+def goroutine():
+    for n in range(1, 21):
+        threading.Thread(target=thread).start()
+        while len(started) < n:
+            ramet.time.sleep(0.001)
+if who == "thread":
+    thread()
+else:
+    ramet.go(goroutine)
+    ramet.gosched()
+atexit.register(lambda: print(len(started)))
+"""
+    assert run_py(LATE + code, who).out == "20\n"
 
 
 def test_a_goroutine_that_exits_while_main_waits_for_threads():

@@ -196,6 +196,37 @@ assert works()
 """)
 
 
+def test_fork_in_another_thread_during_the_first_use():
+    """ramet has started, and not yet done all that it does then."""
+    forked("""
+import signal
+register, parent, out = os.register_at_fork, os.getpid(), []
+begun, done = threading.Event(), threading.Event()
+def slow(**handlers):
+    if os.getpid() == parent:
+        begun.set(); done.wait(20)
+    register(**handlers)
+os.register_at_fork = slow
+def thread():
+    begun.wait(20)
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(10)
+        try:
+            assert works()
+            os._exit(5)
+        except BaseException:
+            import traceback; traceback.print_exc()
+            os._exit(1)
+    out.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    done.set()
+t = threading.Thread(target=thread); t.start()
+assert works()
+t.join()
+assert out == [5], out
+""")
+
+
 def test_channels_of_the_parent_in_the_child():
     """Values that are in a buffer are there; who waited is not."""
     forked("""
@@ -216,6 +247,31 @@ if pid == 0:
 assert wait(pid) == 0
 assert c.recv() == 1
 d.send(3); d.send(4)
+""")
+
+
+@pytest.mark.parametrize("by", ["goroutine", "thread"])
+def test_who_was_to_take_a_mutex_in_the_parent(by):
+    """It was woken, and has not run: whoever waits in the child is woken in its place."""
+    start = (
+        "go(m.lock); gosched()"
+        if by == "goroutine"
+        else "threading.Thread(target=m.lock, daemon=True).start(); sleep(0.05)"
+    )
+    forked(f"""
+m = ramet.sync.Mutex()
+m.lock()
+{start}
+m.unlock()
+m.lock()
+pid = os.fork()
+if pid == 0:
+    g = go(m.lock); gosched()
+    m.unlock()
+    g.join(5)
+    os._exit(0)
+assert wait(pid) == 0
+os._exit(0)
 """)
 
 
@@ -445,3 +501,69 @@ for g in [go(fork) for _ in range(4)]:
 assert not lock.locked()
 """
     run_py(code, where, env={"RAMET_PREEMPT": "1", "RAMET_PREEMPT_INTERVAL": "0.0005"})
+
+
+IN_A_THREAD = """
+def fork():
+    pid = os.fork()
+    if pid:
+        out.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        return
+    child()
+
+def by_thread():
+    t = threading.Thread(target=fork)
+    t.start()
+    blocking(t.join)
+def by_blocking(): blocking(fork)
+"""
+
+
+@pytest.mark.parametrize("by", ["thread", "blocking"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "assert works()",
+        "go(sleep, 100); gosched()",
+        "works(); sys.exit(7)",
+        "blocking(go, blocking, time.sleep, 0.01)",
+        "[go(blocking, time.sleep, 0.01) for _ in range(3)]; gosched()",
+        "t = threading.Thread(target=time.sleep, args=(0.01,)); t.start(); go(t.join).cancel()",
+        "pass",
+    ],
+)
+def test_a_threads_child_ends_when_it_returns(how, by):
+    """As without ramet: with status 0, once all threads have returned."""
+    ended = forked(f"""
+import atexit
+out = []
+def child():
+    atexit.register(lambda: os.write(1, b"a handler of the exit"))
+    {how}
+{IN_A_THREAD}
+go(sleep, 100); gosched()
+by_{by}()
+assert out == [0], out
+os._exit(0)
+""")
+    assert ended.out == "" and ended.seconds < 10, str(ended)
+
+
+@pytest.mark.parametrize("used", ["used before", "not used before"])
+def test_a_threads_child_waits_for_its_threads(used):
+    """Theirs are the last words; a blocking call is one of them."""
+    ended = forked(f"""
+if "{used}" == "used before": gosched()
+out = []
+def last(text):
+    time.sleep(0.1)
+    os.write(1, text)
+def child():
+    threading.Thread(target=last, args=(b"x",)).start()
+    go(blocking, last, b"x"); gosched()
+{IN_A_THREAD}
+by_thread()
+os.write(1, b"end")
+os._exit(0)
+""")
+    assert ended.out == "xxend", str(ended)

@@ -1,14 +1,9 @@
 """fork: groups, executors and what else waits for several goroutines, in the child."""
 
 import pytest
-from fork_helpers import BY, CALLERS, forked
+from fork_helpers import BY, forked, forked_by
 
 BY_GOROUTINES = pytest.mark.parametrize("by", ["main", "goroutine"])
-
-
-def structure(code, by):
-    ended = forked(f"{CALLERS}{code}by_{by}()\nos._exit(0)")
-    assert ended.out == "", str(ended)
 
 
 @BY_GOROUTINES
@@ -33,7 +28,7 @@ def work():
         if not pid: sys.exit(3)
         outer.cancel()
 """
-    structure(code, by)
+    forked_by(by, code)
 
 
 @BY_GOROUTINES
@@ -62,7 +57,7 @@ def work():
     if not pid: os._exit(3 if out == [0, 1, 2, 3, 4] else 1)
     assert not out
 """
-    structure(code, by)
+    forked_by(by, code)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +77,7 @@ def work():
         group.go(member, group).join()
         group.cancel()
 """
-    structure(code, "goroutine")
+    forked_by("goroutine", code)
 
 
 def test_a_member_forks_and_fails():
@@ -104,7 +99,7 @@ def member(group):
         except* ZeroDivisionError:
             os._exit(3)
 """
-    structure(code, "goroutine")
+    forked_by("goroutine", code)
 
 
 @BY
@@ -122,10 +117,10 @@ def work():
         done = [executor.submit(pow, 2, n) for n in range(3)]
         assert [f.result(10) for f in done] == [1, 2, 4]
         late = executor.submit(sleep, 0.002)
-    assert late.done() and not busy.done() and not waits.done()
+    assert late.done() and not late.exception()
     os._exit(3)
 """
-    structure(code, by)
+    forked_by(by, code)
 
 
 @BY_GOROUTINES
@@ -145,4 +140,67 @@ def work():
     assert ramet.wait(gs) == ({*gs}, set())
     os._exit(3)
 """
-    structure(code, by)
+    forked_by(by, code)
+
+
+@BY
+def test_the_parents_futures_in_the_child(by):
+    """They fail at once, and what was to be called at their end is not called there."""
+    code = """
+from concurrent.futures import CancelledError
+import concurrent.futures as futures
+def work():
+    executor, told = Executor(1), []
+    ended = executor.submit(pow, 2, 5)
+    assert ended.result(10) == 32
+    began = ramet.sync.Event()
+    busy = executor.submit(lambda: began.set() or sleep(100))
+    waits = executor.submit(sleep, 100)
+    dropped = executor.submit(sleep, 100)
+    assert began.wait(20) and dropped.cancel()
+    left = [busy, waits]
+    case = busy.if_done()
+    for f in left: f.add_done_callback(told.append)
+    pid = os.fork()
+    if pid:
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+        assert not busy.done() and busy.running() and not waits.done() and not told
+        return
+    try:
+        for f in left:
+            assert f.done() and not f.running() and not f.cancel() and not f.cancelled()
+            try: f.result()
+            except CancelledError as e: assert "fork" in str(e)
+            else: assert False
+        assert ended.result() == 32 and dropped.cancelled() and not told
+        assert select(case, timeout=10).index == 0
+        assert {*ramet.as_completed(left)} == {*left} == ramet.wait(left)[0] == futures.wait(left)[0]
+        assert ramet.gather(*left, return_exceptions=True) == [f.exception() for f in left]
+        left[0].add_done_callback(told.append)
+        assert told == left[:1]
+        executor.shutdown(cancel_futures=True)
+        os._exit(3)
+    finally:
+        import traceback; traceback.print_exc()
+        os._exit(1)
+"""
+    forked_by(by, code)
+
+
+def test_a_call_forks():
+    """It goes on in the child, where it has its future; when it returns the child ends."""
+    code = """
+def call():
+    pid = os.fork()
+    if pid: return wait(pid)
+    assert not future.done() and future.running()
+    future.add_done_callback(lambda f: os._exit(f.result()))
+    return 3
+
+with Executor() as executor:
+    other = executor.submit(sleep, 100)
+    future = executor.submit(call)
+    assert future.result(20) == 3 and not other.done()
+    os._exit(0)
+"""
+    forked(code)

@@ -106,6 +106,37 @@ def test_excepthook_that_fails(monkeypatch, capfd):
     assert unraisable == [ZeroDivisionError, TypeError]
 
 
+HOOKED_BY_EXIT = """
+import sys, threading
+import ramet
+def exits(*args):
+    print("hook", flush=True)
+    {how}
+threading.excepthook = ramet.excepthook = exits
+def ended(start):
+    try:
+        start(target=lambda: 1 / 0)
+        ramet.time.sleep(0.2)
+        print("goes on")
+    except SystemExit as e:
+        print("exit", e)
+def thread(target):
+    t = threading.Thread(target=target)
+    t.start()
+    t.join()
+ended(thread)
+ended(lambda target: ramet.go(target))
+"""
+
+
+def test_excepthook_that_exits():
+    """sys.exit() in it ends nothing, as in a thread's; and it may start a goroutine that ends the program."""
+    ended = run_py(HOOKED_BY_EXIT.format(how="sys.exit(7)"))
+    assert ended.out == "hook\ngoes on\n" * 2 and ended.err.count("SystemExit: 7") == 1, str(ended)
+    ended = run_py(HOOKED_BY_EXIT.format(how="ramet.go(sys.exit, 7)"))
+    assert ended.out == "hook\nexit 7\n" * 2 and ended.err == "", str(ended)
+
+
 def test_excepthook_may_park(monkeypatch):
     c = Chan()
     monkeypatch.setattr(ramet, "excepthook", lambda g, e: c.send(e))

@@ -347,3 +347,87 @@ threading.Thread(target=send).start()
 assert c.recv(timeout=10) == 1 and list(got) == [signal.SIGUSR1]
 """
     run_py(code)
+
+
+HOSTED = """
+import os, signal, threading, time, ramet
+t = threading.Thread(target=lambda: ramet.go(int).join()); t.start(); t.join()
+a, b = ramet.Chan(), ramet.Chan()
+log = []
+def after(s, fn, *args):
+    threading.Timer(s, fn, args).start()
+"""
+
+
+@pytest.mark.parametrize("first", ["handler", "main"])
+def test_a_handler_waits_within_a_wait_of_a_hosted_runtimes_main(first):
+    """Each gets what is its own, whichever comes first; and neither is stuck while the other is not."""
+    code = """
+def handler(*_):
+    log.append(("handler", b.recv(timeout=20), ramet.select(ramet.time.after(0.01)).index))
+signal.signal(signal.SIGUSR1, handler)
+after(0.1, os.kill, os.getpid(), signal.SIGUSR1)
+after(0.3, FIRST)
+after(0.5, SECOND)
+log.append(("main", a.recv(timeout=20)))
+print(log)
+"""
+    sends = ["b.send, 2", "a.send, 1"]
+    code = code.replace("FIRST", sends[first == "main"]).replace("SECOND", sends[first != "main"])
+    ended = run_py(HOSTED + code)
+    assert ended.out == "[('handler', 2, 0), ('main', 1)]\n" and ended.err == "", str(ended)
+
+
+def test_a_handler_fails_when_its_hosted_runtimes_main_has_just_been_woken():
+    """The wait has ended well, and the exception is raised after it."""
+    code = """
+def handler(*_):
+    b.recv(timeout=20)
+    raise ValueError("the handler's")
+signal.signal(signal.SIGUSR1, handler)
+def both():
+    a.send(1)
+    b.send(2)
+after(0.1, os.kill, os.getpid(), signal.SIGUSR1)
+after(0.3, both)
+try:
+    a.recv(timeout=20)
+    for _ in range(1000): pass
+except ValueError as e:
+    print(e)
+"""
+    ended = run_py(HOSTED + code)
+    assert ended.out == "the handler's\n" and ended.err == "", str(ended)
+
+
+def test_a_handler_exits_while_its_hosted_runtimes_main_waits():
+    ended = run_py(
+        HOSTED
+        + """
+signal.signal(signal.SIGUSR1, lambda *_: b.recv() and exit(3))
+after(0.1, os.kill, os.getpid(), signal.SIGUSR1)
+after(0.3, b.send, 1)
+a.recv()
+""",
+        status=3,
+    )
+    assert ended.err == "", str(ended)
+
+
+def test_a_lock_of_a_hosted_runtimes_main_is_its_handlers():
+    run_py(
+        HOSTED
+        + """
+lock = ramet.sync.RLock()
+def handler(*_):
+    with lock: a.send(1)
+def receive():
+    log.append(a.recv())
+    b.send(log)
+signal.signal(signal.SIGUSR1, handler)
+after(0.1, os.kill, os.getpid(), signal.SIGUSR1)
+ramet.go(receive)
+with lock:
+    assert b.recv(timeout=20) == [1]
+"""
+    )

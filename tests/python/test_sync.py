@@ -105,6 +105,26 @@ def test_one_that_hogs_the_mutex_has_to_hand_it_over():
     g.join(T)
 
 
+def test_rlock_that_is_handed_over_is_not_the_last_owners():
+    """Whoever has waited for too long is given it, and has not run yet when the last owner comes again."""
+    lock = sync.RLock()
+    lock.acquire()
+    g = go(lambda: (lock.acquire(), lock._is_owned(), lock.release()))
+    gosched()
+    time.sleep(0.005)
+    lock.release()
+    lock.acquire()
+    gosched()  # it has been woken for nothing
+    lock.release()
+    assert lock.locked() and not lock._is_owned() and lock._recursion_count() == 0
+    assert not lock.acquire(blocking=False)
+    with pytest.raises(PanicError):
+        lock.release()
+    assert g.join(10)[1]
+    assert lock.acquire(blocking=False)
+    lock.release()
+
+
 def test_rlock_belongs_to_the_goroutine():
     r = sync.RLock()
     with r, r:

@@ -489,6 +489,33 @@ print("end")
     assert ended.seconds < 10, str(ended)
 
 
+def test_main_that_gets_no_cpu_does_not_block():
+    """Two want one CPU, and main is the one with the lowest priority there is: it waits for the CPU, not for something outside."""
+    code = """
+import os, signal, time
+import ramet
+ramet.go(ramet.time.sleep, 0.01)
+ramet.gosched()
+cpu = {min(os.sched_getaffinity(0))}
+rival = os.fork()
+if rival == 0:
+    os.sched_setaffinity(0, cpu)
+    signal.alarm(20)
+    while True: pass
+used = time.thread_time()
+os.sched_setaffinity(0, cpu)                                # of this thread only
+os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+end = time.monotonic() + 4
+while time.monotonic() < end: pass
+print(time.thread_time() - used < 0.2)
+os.kill(rival, signal.SIGKILL)
+"""
+    ended = run_py(code, env={"PYTHONWARNINGS": "ignore"})
+    if ended.out == "False\n":
+        pytest.skip("the scheduler gives a thread of SCHED_IDLE a twentieth of a CPU that another one wants")
+    assert (ended.out, ended.err) == ("True\n", ""), str(ended)
+
+
 def test_main_that_blocks_outside_ramet_is_reported():
     """Once, with the place; and the thread that reports does not become threading's main thread."""
     code = """

@@ -311,6 +311,18 @@ class Future(_futures.Future[_T]):
         self._condition: _Any = Cond()
         self._done_chan: _core.Chan[None] | None = None
 
+    def _left_behind(self) -> None:
+        """In a forked child: who was to finish it is in the parent, and so is who was to hear of that."""
+        self._condition = Cond()  # others may have been in the old one
+        if self._state not in ("PENDING", "RUNNING"):
+            return
+        self._waiters: list[_Any] = []
+        self._done_callbacks: list[_Any] = []
+        self._exception: _Any = _futures.CancelledError("it was left behind in the parent of a fork")
+        self._state: str = "FINISHED"
+        if self._done_chan is not None:
+            self._done_chan.close()
+
     def if_done(self) -> _core.Case:
         """The select case that is ready once it is done (its value is None). Any thread."""
         chan = self._done_chan
