@@ -122,7 +122,7 @@ PyObject *fork_in_child(core_state *st) {
 }
 
 /* Main's thread returns, as one does that has forked, in the child. The process ends as it does without ramet: once all its
- * threads have returned, with status 0. Those of ours are not to keep it, but for calls of blocking() that are under way. */
+ * threads have returned, with status 0. Those of ours are not to keep it, but for calls of blocking() that have begun. */
 void fork_proc_ends(rm_rt *rt) {
     if (rt->closing || ((core_state *)rt->embedder)->hosted) return;
     rt->closing = true;

@@ -21,6 +21,7 @@ import errno as _errno
 import os as _os
 import socket as _socket
 from collections.abc import Callable as _Callable
+from functools import partial as _partial
 from time import monotonic as _monotonic
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
@@ -413,8 +414,7 @@ class Server:
         self._handler = handler
         self._addr = listener.addr
         self._slots: _core.Chan[None] | None = None if max_conns is None else _core.Chan(max_conns)
-        self._active: dict[Conn, _core.Goroutine[None]] = {}
-        self._unbegun: set[Conn] = set()  # of these: a goroutine that is cancelled now will never begin
+        self._active: dict[Conn, _core.Goroutine[None] | None] = {}
         self._closed = False  # by close(): handlers are cut off
         self._accepting = True
         self._done: _core.Chan[None] = _core.Chan()
@@ -446,12 +446,9 @@ class Server:
         self._closed = True
         self._stop_accepting()
         for conn, g in list(self._active.items()):
-            g.cancel("the server was closed")
+            if g is not None:
+                g.cancel("the server was closed")
             conn.close()
-            if conn in self._unbegun:
-                self._unbegun.discard(conn)
-                del self._active[conn]
-        self._check_done()
 
     def shutdown(self, timeout: float | None = None) -> None:
         """Stop gracefully: the listener is closed, and the handlers have time to end of their own.
@@ -510,30 +507,37 @@ class Server:
             self._check_done()
 
     def _begin(self, conn: Conn) -> None:
-        self._unbegun.add(conn)
+        self._active[conn] = None
         try:
-            self._active[conn] = _core.go(self._handle, conn)
+            g = _core._go_then(_partial(self._ended, conn), self._handle, conn)
         except MemoryError:  # no stack for it
-            self._unbegun.discard(conn)
+            del self._active[conn]
             conn.close()
             raise
+        if conn in self._active:  # preempted, it finds its handler at work, or through; not between these two lines
+            self._active[conn] = g
 
     def _handle(self, conn: Conn) -> None:
         # What the handler raises, but for what our own closing caused, this goroutine dies of: nobody holds its handle
         # by then, and excepthook reports it.
-        self._unbegun.discard(conn)
         try:
             self._handler(conn)
         except (ErrClosed, ValueError):
             if not self._closed:
                 raise
         finally:
-            conn.close()
-            self._active.pop(conn, None)
-            if self._slots is not None:
-                with _core.shield():  # a cancellation that came too late
-                    self._slots.try_recv()
-            self._check_done()
+            self._ended(conn)
+
+    def _ended(self, conn: Conn) -> None:
+        """Once more when the goroutine is through: one that was cancelled has perhaps not begun."""
+        if conn not in self._active:
+            return
+        conn.close()
+        del self._active[conn]
+        if self._slots is not None:
+            with _core.shield():  # a cancellation that came too late
+                self._slots.try_recv()
+        self._check_done()
 
 
 def serve(

@@ -551,16 +551,19 @@ os._exit(0)
 
 @pytest.mark.parametrize("used", ["used before", "not used before"])
 def test_a_threads_child_waits_for_its_threads(used):
-    """Theirs are the last words; a blocking call is one of them."""
+    """Theirs are the last words; a blocking call that has begun is one of them."""
     ended = forked(f"""
 if "{used}" == "used before": gosched()
 out = []
+begun = threading.Event()
 def last(text):
+    begun.set()
     time.sleep(0.1)
     os.write(1, text)
 def child():
-    threading.Thread(target=last, args=(b"x",)).start()
     go(blocking, last, b"x"); gosched()
+    begun.wait()
+    threading.Thread(target=last, args=(b"x",)).start()
 {IN_A_THREAD}
 by_thread()
 os.write(1, b"end")

@@ -41,15 +41,16 @@ def test_excepthook_when_the_handle_goes(reports):
 
 
 def test_excepthook_when_it_fails_while_its_handle_is_being_collected(reports):
-    """Finalizers are called before anything is dropped, and once: the handle's comes too early."""
+    """Finalizers are called before anything is dropped, and once: the handle's may come too early."""
     c = Chan(1)
-    g = go(lambda: (c.recv(), fail()))
+    fails = []
+    g = go(lambda: (c.recv(), fails.append(1), fail()))
     parked(g)
 
     class Wakes:
         def __del__(self):
             c.send(None)
-            until(lambda: reports, sleep=sleep)
+            until(lambda: fails, sleep=sleep)
 
     garbage = [g, Wakes()]
     garbage.append(garbage)

@@ -111,15 +111,15 @@ def test_more_clients_than_descriptors(how):
 def test_no_memory_for_a_goroutine(monkeypatch, reports):
     """The connection is closed, the server goes on."""
     server = net.serve("127.0.0.1:0", echo, max_conns=1)
-    real, failures = _core.go, [1, 2]
+    real, failures = _core._go_then, [1, 2]
 
     def fail(*args):
-        if args[0] == server._handle and failures:
+        if args[1] == server._handle and failures:
             failures.pop()
             raise MemoryError
         return real(*args)
 
-    monkeypatch.setattr(_core, "go", fail)
+    monkeypatch.setattr(_core, "_go_then", fail)
     for _ in range(2):
         with net.dial("tcp", server.addr, timeout=T) as c:
             assert c.read(1, T) == b""
