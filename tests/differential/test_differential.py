@@ -61,7 +61,7 @@ def test_ramet(batch):
         capture_output=True,
         text=True,
         env=env,
-        timeout=1000 if SLOW else 55,
+        timeout=1000 if SLOW else 180,
     )
     assert p.returncode == 0, p.stderr[-3000:]
     lines = p.stdout.splitlines()
@@ -87,7 +87,7 @@ def test_go(batch, tmp_path):
 
 
 def run_go(interpreter, program, seed):
-    p = subprocess.run([interpreter, json.dumps(program), str(seed)], capture_output=True, text=True, timeout=55)
+    p = subprocess.run([interpreter, json.dumps(program), str(seed)], capture_output=True, text=True, timeout=180)
     logs = [[] for _ in program["Procs"]]
     for line in p.stdout.splitlines():
         at, text = line.split(" ", 1)

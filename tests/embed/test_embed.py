@@ -54,7 +54,7 @@ def embed(tmp_path_factory):
         env = environment(PYTHONPATH=str(Path(ramet.__file__).parents[1]), **env)
         cmd = [program, PYTHON, str(times), where, code] + ([later] if later else [])
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return finish(subprocess.Popen(cmd, env=env, text=True, **pipes), status=status, timeout=40)
+        return finish(subprocess.Popen(cmd, env=env, text=True, **pipes), status=status, timeout=180)
 
     return run
 
@@ -72,10 +72,10 @@ def work():
     assert blocking(lambda: 5) == 5
     sleep(0.002)
     r, w = os.pipe()
-    g = go(lambda: select(ramet.readable(r), timeout=10).index)
+    g = go(lambda: select(ramet.readable(r), timeout=50).index)
     ramet.gosched()
     os.write(w, b"x")
-    assert g.join(10) == 0
+    assert g.join(50) == 0
     os.close(r), os.close(w)
     t = threading.Thread(target=c.send, args=(7,)); t.start()
     assert c.recv(10) == 7
@@ -88,7 +88,7 @@ def work():
     def recurse():
         try: deep()
         except RecursionError: return "deep"
-    assert go(recurse).join(10) == "deep"
+    assert go(recurse).join(50) == "deep"
     return True
 """
 LEFT = """
@@ -103,7 +103,7 @@ go(sleep, 100)
 go(blocking, time.sleep, 0.01)
 sleep(0.001)
 """
-INSIDE = "assert go(work).join(20) is True\n"
+INSIDE = "assert go(work).join(50) is True\n"
 
 
 @pytest.mark.parametrize("where", ["main", "thread"])
@@ -115,7 +115,7 @@ def test_again_and_again(embed, where, preempt):
 
 
 def test_first_use_in_another_thread(embed):
-    code = WORK + "t = threading.Thread(target=lambda: done.append(go(work).join(20)))\n"
+    code = WORK + "t = threading.Thread(target=lambda: done.append(go(work).join(50)))\n"
     ended = embed(
         code + "done = []\nt.start(); t.join()\nassert done == [True]\n" + LEFT.replace("sleep(0.001)\n", ""), 3
     )

@@ -54,7 +54,7 @@ def run(*command, cwd=None, status=0):
     """(stdout, stderr), once the exit status is as expected."""
     env = os.environ | GO_ENVIRONMENT
     p = subprocess.run(
-        command, cwd=cwd, env=env, capture_output=True, encoding="utf-8", timeout=50, stdin=subprocess.DEVNULL
+        command, cwd=cwd, env=env, capture_output=True, encoding="utf-8", timeout=180, stdin=subprocess.DEVNULL
     )
     assert p.returncode == status, f"exit status {p.returncode}\n{p.stdout}\n{p.stderr}"
     return p.stdout, p.stderr
@@ -109,14 +109,14 @@ def go_program(tmp_path_factory):
     return module / "program"
 
 
-@pytest.mark.timeout(120)  # where Go has built nothing yet, it builds its library
+@pytest.mark.timeout(300)  # where Go has built nothing yet, it builds its library
 def test_go_programs_are_in_order(go_program):
     assert run("gofmt", "-l", ".", cwd=go_program.parent) == ("", "")
     run("go", "vet", "./...", cwd=go_program.parent)
 
 
 @each
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_go_program(go_program, name):
     wanted, fatal, why = SECTIONS[name].go_says.partition("fatal error: ")
     out, err = run(str(go_program), name, status=2 if fatal else 0)

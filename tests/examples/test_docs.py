@@ -91,7 +91,7 @@ def run(command, cwd):
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         cwd=cwd,
-        timeout=50,
+        timeout=180,
         env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "NO_COLOR": "1", "PYTHON_COLORS": "0"},
     )
 

@@ -23,7 +23,7 @@ TESTED_WITH_MILLION = (3, 13)  # the one interpreter on which pingpong_million h
 PRIMES = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71]
 
 
-def run(*command, timeout=50, status=0, stderr=""):
+def run(*command, timeout=180, status=0, stderr=""):
     """What the command writes to stdout, once its exit status and stderr are as expected (stderr: a regex)."""
     p = subprocess.run(command, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
     assert p.returncode == status, f"exit status {p.returncode}\n{p.stdout}\n{p.stderr}"

@@ -16,7 +16,7 @@ def python(name, *args, status=0, stderr=""):
         [sys.executable, str(EXAMPLES / name), *args],
         capture_output=True,
         encoding="utf-8",
-        timeout=50,
+        timeout=180,
         stdin=subprocess.DEVNULL,
     )
     assert p.returncode == status, f"exit status {p.returncode}\n{p.stdout}\n{p.stderr}"
@@ -143,10 +143,10 @@ def test_tcp_proxy_without_upstream():
         try:
             host, port = re.fullmatch(r"serving on (\S+):(\d+)\n", p.stdout.readline()).groups()
             for _ in range(2):
-                with socket.create_connection((host, int(port)), timeout=20) as s:
+                with socket.create_connection((host, int(port)), timeout=50) as s:
                     assert s.recv(10) == b""
             p.send_signal(signal.SIGINT)
-            _, err = p.communicate(timeout=20)
+            _, err = p.communicate(timeout=180)
             assert p.returncode == 130
             assert err.count(f"tcp_proxy: {nobody}: ") == 2, err
         finally:

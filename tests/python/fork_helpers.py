@@ -27,14 +27,14 @@ def works():
     c = Chan()
     g = go(lambda: [c.send(i) for i in range(10)])
     assert [c.recv(10) for _ in range(10)] == list(range(10))
-    g.join(10)
+    g.join(50)
     assert blocking(lambda: 5) == 5
     sleep(0.002)
     r, w = os.pipe()
     g = go(select, readable(r))
     gosched()
     os.write(w, b"x")
-    assert g.join(10).index == 0
+    assert g.join(50).index == 0
     os.close(r); os.close(w)
     t = threading.Thread(target=lambda: c.send(6)); t.start()
     assert c.recv(10) == 6

@@ -9,7 +9,7 @@ import time
 import ramet
 
 TSAN = "--with-thread-sanitizer" in (sysconfig.get_config_var("CONFIG_ARGS") or "")  # some ten times slower
-T = 100.0 if TSAN else 20.0  # what "for ever" is in a test
+T = 100.0 if TSAN else 60.0  # what "for ever" is in a test
 SLOW = os.environ.get("RAMET_SLOW") == "1"
 
 

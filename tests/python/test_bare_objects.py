@@ -64,7 +64,7 @@ ramet.go(main).join()
 
 
 def test_bare_objects_are_harmless():
-    ended = run_py(PROGRAM, timeout=60)
+    ended = run_py(PROGRAM, timeout=180)
     assert ended.err == "", str(ended)
     lines = ended.out.splitlines()
     assert sum(line.endswith("made") for line in lines) > 50, str(ended)

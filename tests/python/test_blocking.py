@@ -101,7 +101,7 @@ def f(i):
         running -= 1
     return i
 gs = [go(blocking, f, i) for i in range(30)]
-assert [g.join(20) for g in gs] == list(range(30))
+assert [g.join(50) for g in gs] == list(range(30))
 assert most == 2, most
 assert ramet.stats()["pool_threads"] == 2, ramet.stats()
 """
@@ -184,7 +184,7 @@ second.cancel()
 assert isinstance(second.exception(20), ramet.GoroutineCancelled)
 assert ran == []
 release.set()
-assert first.join(20) is True
+assert first.join(50) is True
 assert blocking(lambda: 3) == 3
 """
     run_py(code)
@@ -258,7 +258,7 @@ for _ in range(200):
 assert ramet.stats()["pool_threads"] <= 3, ramet.stats()
 gs = [ramet.go(ramet.blocking, int) for _ in range(300)]
 for g in gs:
-    g.join(20)
+    g.join(50)
 assert ramet.stats()["pool_threads"] <= 64, ramet.stats()
 """
     run_py(code)

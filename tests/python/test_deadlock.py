@@ -20,7 +20,7 @@ try:
 except ramet.DeadlockError:
     print("found")
 """,
-        timeout=60,
+        timeout=180,
     )
     assert ended.out == "found\n" and ended.err.count("perhaps a deadlock") == 1, str(ended)
 

@@ -55,7 +55,7 @@ def agree():
     assert input_hook() == ("input hook" in n), n
     assert any("ramet" in getattr(f, "__module__", "") for f in sys.meta_path) == ("greenlet finder" in n), n
     assert fds() == {h.where for h in debug.hooks() if h.where.startswith("fd ")}, (fds(), debug.hooks())
-    end = time.monotonic() + 20  # a thread has no name before it has begun
+    end = time.monotonic() + 50  # a thread has no name before it has begun
     while sorted(h.where.removeprefix("thread ") for h in debug.hooks() if h.where.startswith("thread ")) != threads():
         assert time.monotonic() < end, (threads(), debug.hooks())
         time.sleep(0.01)
@@ -100,7 +100,7 @@ assert {"SIGSEGV handler", "arena allocator", "input hook", "fork handler", "pol
 assert atexit._ncallbacks() == before + names().count("exit handler") == before + 1
 gs = [ramet.go(ramet.blocking, time.sleep, 0.2) for _ in range(3)]
 ramet.gosched()
-end = time.monotonic() + 20
+end = time.monotonic() + 50
 while ours("ramet-pool") < 3:
     assert time.monotonic() < end
     ramet.gosched()
@@ -159,7 +159,7 @@ t.start()
 t.join()
 assert ours("ramet-host") == 1 and ours("ramet-sysmon") == 1, debug.hooks()
 assert ("alternate signal stack" in names()) and not alternate()  # that of the host
-end = time.monotonic() + 20
+end = time.monotonic() + 50
 while sorted(threads()) != ["ramet-host", "ramet-sysmon"]:
     assert time.monotonic() < end, threads()
     time.sleep(0.01)

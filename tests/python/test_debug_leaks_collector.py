@@ -182,7 +182,7 @@ for g in hogs:
     g.join()
 assert ramet.num_goroutines() == 1
 """
-    run_py(code, timeout=60)
+    run_py(code, timeout=180)
 
 
 def test_what_is_being_dropped_is_not_looked_at():
@@ -357,7 +357,7 @@ def first():
 t = threading.Thread(target=first)
 t.start()
 t.join()
-end = time.monotonic() + 20
+end = time.monotonic() + 50
 while [g.state for g in ramet._core._goroutines()].count("chan receive") < 2:
     assert time.monotonic() < end
     time.sleep(0.01)

@@ -129,7 +129,7 @@ def test_ends(how, where):
     for _ in range(ROUNDS):
         delay = random.choice((0, 0.0005, random.uniform(0, 0.03), random.uniform(0, 0.1)))
         env = {"RAMET_PREEMPT": random.choice("01"), "RAMET_PREEMPT_INTERVAL": "0.0005"}
-        ended = finish(start_py(WORLD, str(delay), where, how, env=env), status=STATUS[how], timeout=30)
+        ended = finish(start_py(WORLD, str(delay), where, how, env=env), status=STATUS[how], timeout=180)
         assert ended.out == "ready\n", f"after {delay}, {env}: {ended}"
         want = {"fail": "LookupError: unhandled", "int": "KeyboardInterrupt"}.get(how)
         assert want in ended.err if want else ended.err == "", f"after {delay}: {ended}"
@@ -144,7 +144,7 @@ def test_ended_from_outside(signum):
         delay = random.uniform(0, 0.1)
         time.sleep(delay)
         p.send_signal(signum)
-        ended = finish(p, status=5 if signum == signal.SIGUSR1 else -signum, timeout=30)
+        ended = finish(p, status=5 if signum == signal.SIGUSR1 else -signum, timeout=180)
         assert ended.err == "" if signum != signal.SIGINT else "KeyboardInterrupt" in ended.err, (
             f"after {delay}: {ended}"
         )
@@ -166,12 +166,12 @@ ends, taken = Chan(), Chan()
 asyncio.runners.signal = Signals()
 """
     rest = rest.replace("    sleep(seconds)\n    end()\n", "    ends.recv()\n    end()\n    taken.send(None)\n")
-    ended = finish(start_py(begin + held_open + loops + rest, "0", where, "int"), status=-signal.SIGINT, timeout=30)
+    ended = finish(start_py(begin + held_open + loops + rest, "0", where, "int"), status=-signal.SIGINT, timeout=180)
     assert ended.out == "ready\n" and "KeyboardInterrupt" in ended.err, str(ended)
 
 
 def test_one_that_swallows_cancelled_among_all_the_others():
     begin, _, end = WORLD.partition("lock = sync.Mutex()")
     stubborn = "def stubborn():\n    while True:\n        try: sleep(100)\n        except BaseException: pass\ngo(stubborn)\nlock = sync.Mutex()"
-    ended = finish(start_py(begin + stubborn + end, "0.01", "main", "exit"), status=3, timeout=30)
+    ended = finish(start_py(begin + stubborn + end, "0.01", "main", "exit"), status=3, timeout=180)
     assert "in stubborn" in ended.err and ended.err.count("started by") <= 2, str(ended)

@@ -103,7 +103,7 @@ box = [ln.accept()]
 g = go(box[0].read, 100)
 gosched()
 peer.send(b"x")
-assert g.join(20) == b"x"
+assert g.join(50) == b"x"
 had, started, go_on, back = threading.local(), threading.Event(), threading.Event(), Chan(1)
 def thread():
     had.it = box.pop()
@@ -122,7 +122,7 @@ conn = back.recv()
 g = go(conn.read, 100)
 ramet.time.sleep(0.01)
 peer.send(b"y")
-assert g.join(20) == b"y"
+assert g.join(50) == b"y"
 os._exit(0)
 """
     run_py(AROUND + code)
@@ -131,10 +131,10 @@ os._exit(0)
 @pytest.mark.parametrize(
     ("make", "give", "take"),
     [
-        ("Queue()", "x.put(1)", "x.get(timeout=20)"),
-        ("Semaphore(0)", "x.release()", "x.acquire(timeout=20)"),
-        ("RWMutex(); x.lock()", "x.unlock()", "x.lock(timeout=20)"),
-        ("Mutex(); x.lock()", "x.unlock()", "x.lock(timeout=20)"),
+        ("Queue()", "x.put(1)", "x.get(timeout=50)"),
+        ("Semaphore(0)", "x.release()", "x.acquire(timeout=50)"),
+        ("RWMutex(); x.lock()", "x.unlock()", "x.lock(timeout=50)"),
+        ("Mutex(); x.lock()", "x.unlock()", "x.lock(timeout=50)"),
     ],
     ids=["Queue", "Semaphore", "RWMutex", "Mutex"],
 )

@@ -19,7 +19,7 @@ def test_who_forks_in_a_lock_has_it_in_the_child(make, by):
 def free(lock):  # for others
     def take():
         with lock: return True
-    return go(take).join(10)
+    return go(take).join(50)
 
 def work():
     lock = {make}
@@ -44,9 +44,9 @@ def work():
         assert lock._is_owned() and lock._recursion_count() == 2
         lock.acquire()
         for _ in range(3):
-            assert lock.locked() and not go(lock.try_lock).join(10)
+            assert lock.locked() and not go(lock.try_lock).join(50)
             lock.release()
-        return not lock.locked() and go(lock.try_lock).join(10)
+        return not lock.locked() and go(lock.try_lock).join(50)
     child(check)
     lock.release(); lock.release()
 """
@@ -74,7 +74,7 @@ else:
 def work():
     def check():
         mine = lambda: lock.try_lock() or lock._is_owned()
-        return not mine() and not any(go(mine).join(10) for _ in range(30)) and lock.locked()
+        return not mine() and not any(go(mine).join(50) for _ in range(30)) and lock.locked()
     child(check)
 """
     locks(code, by)
@@ -92,7 +92,7 @@ def work():
         g = go(notify)
         woken = cond.wait(10)
         cond.release()
-        g.join(10)
+        g.join(50)
         return woken
     with cond:
         child(check)

@@ -88,7 +88,7 @@ def work():
             a = go(waits_again)
             for _ in range(3): gosched()
             b = go(goes_on)
-            a.join(10); b.join(10)
+            a.join(50); b.join(50)
             ok = True
         except BaseException:
             import traceback; traceback.print_exc()

@@ -24,12 +24,12 @@ def work():
     deadline, done, called = ctx.deadline(), ctx.done, Chan(1)
     context.after_func(ctx, lambda: called.send(1))
     def check():
-        assert select(done, timeout=20).index == 0 and monotonic() >= deadline
+        assert select(done, timeout=50).index == 0 and monotonic() >= deadline
         assert isinstance(ctx.err(), context.DeadlineExceeded) and below.err() is ctx.err() and not parent.err()
         assert ctx.deadline() == deadline
         return called.recv(20)
     child(check)
-    assert select(done, timeout=20).index == 0
+    assert select(done, timeout=50).index == 0
 """
     timed(code, by)
 
@@ -62,7 +62,7 @@ def work():
     made = go(lambda: [context.with_timeout(context.background(), 50) for _ in range(5)]).join()
     def check():
         made[0][1]()
-        assert go(int).join(20) == 0
+        assert go(int).join(50) == 0
         for ctx, cancel in made[1:]: cancel()
         sleep(0.001)
         return all(type(ctx.err()) is context.Canceled for ctx, _ in made)

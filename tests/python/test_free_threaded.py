@@ -30,7 +30,7 @@ def run_unasked(code, *options):
     """Nobody has said anything about the GIL."""
     env = {k: v for k, v in os.environ.items() if k != "PYTHON_GIL"}
     command = [sys.executable, *options, "-c", code]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=50)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=180)
 
 
 @needs_threaded

@@ -121,10 +121,11 @@ def ended(start):
         print("goes on")
     except SystemExit as e:
         print("exit", e)
+threads = []  # it is not dropped, by a finalizer that SystemExit may come to
 def thread(target):
-    t = threading.Thread(target=target)
-    t.start()
-    t.join()
+    threads.append(threading.Thread(target=target))
+    threads[0].start()
+    threads[0].join()
 ended(thread)
 ended(lambda target: ramet.go(target))
 """

@@ -20,7 +20,7 @@ from interpreters import Failed, Interpreter
 def threads(): return len(os.listdir("/proc/self/task"))
 def descriptors(): return len(os.listdir("/proc/self/fd"))
 def is_as(before): # a thread that has been joined may take a moment to go
-    end = time.monotonic() + 20
+    end = time.monotonic() + 50
     while threads() > before[0] and time.monotonic() < end: time.sleep(0.001)
     assert threads() <= before[0] and descriptors() == before[1], (threads(), descriptors(), before)
 """

@@ -248,7 +248,7 @@ assert ramet.num_goroutines() == 1
 assert ramet.stats()["stacks"] <= stacks + 100, (ramet.stats(), stacks)
 assert rss() < first + (32 << 20), (first, rss())
 """
-    run_py(code, timeout=50)
+    run_py(code, timeout=180)
 
 
 def test_a_parked_goroutine_is_small():

@@ -60,7 +60,7 @@ def over_a_link():
     assert tried.returncode == 0, tried.stderr
 
     def run(code):
-        ended = run_py(PREPARE + code + "\nprint('done')\n", env={"PYTHONPATH": HERE}, timeout=55)
+        ended = run_py(PREPARE + code + "\nprint('done')\n", env={"PYTHONPATH": HERE}, timeout=180)
         assert (ended.out, ended.err) == ("done\n", ""), str(ended)
 
     return run

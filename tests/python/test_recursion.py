@@ -15,7 +15,7 @@ import ramet
 from helpers import run_py
 from ramet import Chan, go, gosched
 
-T = 20.0
+T = 60.0
 SIZES = [128 << 10, 512 << 10]
 
 # Each is a function that recurses until something gives: see `prelude` for what may.
@@ -282,10 +282,10 @@ def after_a_switch():
     gosched()
     return first, recurse()
 
-results = [go(twice).join(60)]
+results = [go(twice).join(50)]
 a, b = go(after_a_switch), go(after_a_switch)
-results += [a.join(60), b.join(60)]
-results += [go(recurse).join(60) for _ in range(3)]
+results += [a.join(50), b.join(50)]
+results += [go(recurse).join(50) for _ in range(3)]
 print(name, results)
 def flat(r): return [r] if isinstance(r, str) else [s for x in r for s in flat(x)]
 if not faulty:
@@ -301,7 +301,7 @@ def environment(**more):
     return {**os.environ, "PYTHONPATH": path + os.pathsep + os.environ.get("PYTHONPATH", ""), **more}
 
 
-def python(code, stack_size=None, *options, timeout=50):
+def python(code, stack_size=None, *options, timeout=180):
     env = environment(**({"RAMET_STACK_SIZE": str(stack_size)} if stack_size else {}))
     return subprocess.run(
         [sys.executable, *options, "-c", code], env=env, capture_output=True, text=True, timeout=timeout
@@ -579,7 +579,7 @@ f()
 ramet.go(f).join()
 print("gone")
 """,
-        timeout=60,
+        timeout=180,
     )
     assert ended.out == "gone\n", str(ended)
 
@@ -589,7 +589,7 @@ print("gone")
 # who enables faulthandler after our first use has it behind us within a tick of the runtime's watcher
 FIRST = """import faulthandler, ramet, ramet.debug, time
 def be_first():
-    end = time.monotonic() + 20
+    end = time.monotonic() + 50
     while [h.where for h in ramet.debug.hooks() if h.name in ("SIGSEGV handler", "SIGBUS handler")] != ["sigaction"] * 2:
         assert time.monotonic() < end
         ramet.gosched()

@@ -34,7 +34,7 @@ class Prompt:
 
     def close(self):
         self.type("raise SystemExit(3)")
-        end = time.monotonic() + 20
+        end = time.monotonic() + 50
         while time.monotonic() < end:
             if select.select([self.fd], [], [], 0.1)[0]:
                 try:

@@ -345,7 +345,7 @@ def test_in_doubt_it_is_reported_once():
         "signal.signal(signal.SIGALRM, lambda *a: c.send(5))\n"
         "signal.setitimer(signal.ITIMER_REAL, 12.5)\n"
         "print(c.recv())\n",
-        timeout=40,
+        timeout=180,
     )
     assert ended.out == "5\n" and ended.err.count("perhaps a deadlock") == 1 and "doubtful" in ended.err, str(ended)
 

@@ -344,7 +344,7 @@ def send():
     time.sleep(0.1)
     c.send(1)
 threading.Thread(target=send).start()
-assert c.recv(timeout=10) == 1 and list(got) == [signal.SIGUSR1]
+assert c.recv(timeout=50) == 1 and list(got) == [signal.SIGUSR1]
 """
     run_py(code)
 
@@ -364,12 +364,12 @@ def test_a_handler_waits_within_a_wait_of_a_hosted_runtimes_main(first):
     """Each gets what is its own, whichever comes first; and neither is stuck while the other is not."""
     code = """
 def handler(*_):
-    log.append(("handler", b.recv(timeout=20), ramet.select(ramet.time.after(0.01)).index))
+    log.append(("handler", b.recv(timeout=50), ramet.select(ramet.time.after(0.01)).index))
 signal.signal(signal.SIGUSR1, handler)
 after(0.1, os.kill, os.getpid(), signal.SIGUSR1)
 after(0.3, FIRST)
 after(0.5, SECOND)
-log.append(("main", a.recv(timeout=20)))
+log.append(("main", a.recv(timeout=50)))
 print(log)
 """
     sends = ["b.send, 2", "a.send, 1"]
@@ -382,7 +382,7 @@ def test_a_handler_fails_when_its_hosted_runtimes_main_has_just_been_woken():
     """The wait has ended well, and the exception is raised after it."""
     code = """
 def handler(*_):
-    b.recv(timeout=20)
+    b.recv(timeout=50)
     raise ValueError("the handler's")
 signal.signal(signal.SIGUSR1, handler)
 def both():
@@ -391,7 +391,7 @@ def both():
 after(0.1, os.kill, os.getpid(), signal.SIGUSR1)
 after(0.3, both)
 try:
-    a.recv(timeout=20)
+    a.recv(timeout=50)
     for _ in range(1000): pass
 except ValueError as e:
     print(e)
@@ -428,6 +428,6 @@ signal.signal(signal.SIGUSR1, handler)
 after(0.1, os.kill, os.getpid(), signal.SIGUSR1)
 ramet.go(receive)
 with lock:
-    assert b.recv(timeout=20) == [1]
+    assert b.recv(timeout=50) == [1]
 """
     )

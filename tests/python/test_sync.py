@@ -120,7 +120,7 @@ def test_rlock_that_is_handed_over_is_not_the_last_owners():
     assert not lock.acquire(blocking=False)
     with pytest.raises(PanicError):
         lock.release()
-    assert g.join(10)[1]
+    assert g.join(50)[1]
     assert lock.acquire(blocking=False)
     lock.release()
 

@@ -376,8 +376,8 @@ def first():
     c = Chan()
     g = go(lambda: (c.send(threading.get_ident()), "r"))
     out.append(c.recv(20))
-    out.append(g.join(20))
-    out.append(go(lambda: (sleep(0.01), 5)).join(20))
+    out.append(g.join(50))
+    out.append(go(lambda: (sleep(0.01), 5)).join(50))
 keep = Chan()
 def starts():
     global g
@@ -387,7 +387,7 @@ assert out[1:] == [(None, "r"), (None, 5)] and out[0] not in (t.ident, threading
 t = threading.Thread(target=starts); t.start(); t.join()
 # main is a foreign thread now
 assert keep.send(3, 20) is None
-assert g.join(20) == 3
+assert g.join(50) == 3
 c = Chan()
 go(c.send, 4)
 assert c.recv(20) == 4
@@ -395,11 +395,11 @@ assert ramet.select(c, ramet.default) == ramet.default
 g = go(Chan().recv)
 g.cancel()
 assert isinstance(g.exception(20), ramet.GoroutineCancelled)
-assert go(lambda: ramet.blocking(lambda: 6)).join(20) == 6
+assert go(lambda: ramet.blocking(lambda: 6)).join(50) == 6
 def f():
     g = go(lambda: 7)
     return g.join() + go(ramet.current).join().id
-assert go(f).join(20) > 7
+assert go(f).join(50) > 7
 print("fine", ramet.num_goroutines() >= 0)
 """
     ended = run_py(code)
@@ -446,7 +446,7 @@ import threading, ramet
 barrier, out = threading.Barrier(8), []
 def f(i):
     barrier.wait()
-    out.append(ramet.go(lambda: i).join(20))
+    out.append(ramet.go(lambda: i).join(50))
 ts = [threading.Thread(target=f, args=(i,)) for i in range(8)]
 for t in ts: t.start()
 for t in ts: t.join()
@@ -486,7 +486,7 @@ print("end")
 """
     ended = run_py(code)
     assert ended.out == "end\n", str(ended)
-    assert ended.seconds < 10, str(ended)
+    assert ended.seconds < 50, str(ended)
 
 
 def test_main_that_gets_no_cpu_does_not_block():

@@ -178,7 +178,7 @@ def test_coverage(core, preempt, tmp_path):
     cmd = [sys.executable, "-m", "coverage", "run", "covered.py"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     env = environment(COVERAGE_CORE=core, **preempt)
-    ended = finish(subprocess.Popen(cmd, cwd=tmp_path, env=env, text=True, **pipes), timeout=40)
+    ended = finish(subprocess.Popen(cmd, cwd=tmp_path, env=env, text=True, **pipes), timeout=180)
     assert ended.err == "" and ended.out == "", str(ended)
     data = coverage.CoverageData(str(tmp_path / ".coverage"))
     data.read()
@@ -228,7 +228,7 @@ def test_cprofile_by_command(tmp_path):
     (tmp_path / "profiled.py").write_text(COVERED)
     cmd = [sys.executable, "-m", "cProfile", "-s", "ncalls", "profiled.py"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    ended = finish(subprocess.Popen(cmd, cwd=tmp_path, env=environment(**PREEMPTED), text=True, **pipes), timeout=40)
+    ended = finish(subprocess.Popen(cmd, cwd=tmp_path, env=environment(**PREEMPTED), text=True, **pipes), timeout=180)
     counts = {
         line.split(":")[-1]: line.split()[0].split("/")[0] for line in ended.out.splitlines() if "profiled.py:" in line
     }
@@ -275,7 +275,7 @@ def pdb(tmp_path, commands, code=DEBUGGED, *args, **env):
     p.stdin.write("\n".join(commands) + "\n")
     p.stdin.close()
     p.stdin = None
-    return finish(p, timeout=30)
+    return finish(p, timeout=180)
 
 
 def test_pdb_in_a_goroutine(tmp_path):
@@ -323,7 +323,7 @@ def test_pdb_quit_in_a_goroutine(tmp_path):
     p.stdin.write("quit\n")
     p.stdin.close()
     p.stdin = None
-    ended = finish(p, status=None, timeout=30)
+    ended = finish(p, status=None, timeout=180)
     assert ended.code == 1 and ("bdb.BdbQuit" in ended.err or "will kill the process" in ended.out), str(ended)
 
 

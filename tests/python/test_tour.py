@@ -16,7 +16,7 @@ def run_tour(*args, status=0):
         [sys.executable, "-m", "ramet.tour", *args],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=180,
         env=environment(),
         stdin=subprocess.DEVNULL,
     )

@@ -33,7 +33,7 @@ def compiles(*arguments, text=None):
     command += [f"-I{CORE}", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-missing-field-initializers", *arguments]
     # Debian's pyconfig.h includes the one of its architecture
     env = {**os.environ, "C_INCLUDE_PATH": str(INCLUDE.parent)}
-    done = subprocess.run(command, input=text, env=env, capture_output=True, text=True, timeout=50)
+    done = subprocess.run(command, input=text, env=env, capture_output=True, text=True, timeout=180)
     return done.returncode, done.stderr
 
 
@@ -67,7 +67,7 @@ def test_meson_refuses_unknown_minor(tmp_path, minor):
     native = tmp_path / "native.ini"
     native.write_text(f"[binaries]\npython = '{python}'\n")
     command = [meson, "setup", tmp_path / "build", ROOT, "--native-file", native, "-Dlibrary=false", "-Dtests=false"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     assert done.returncode != 0, done.stdout
     want = "needs CPython 3.11 or newer, and this is 3.10" if minor == 10 else f"does not know CPython 3.{minor}"
     assert want in done.stdout, done.stdout
@@ -75,7 +75,7 @@ def test_meson_refuses_unknown_minor(tmp_path, minor):
 
 def others():
     """The other CPythons of this machine: (key, path). One with a sanitizer is as the one without."""
-    found = subprocess.run([ROOT / "tools" / "find-pythons.sh"], capture_output=True, text=True, timeout=50).stdout
+    found = subprocess.run([ROOT / "tools" / "find-pythons.sh"], capture_output=True, text=True, timeout=180).stdout
     mine = f"3.{sys.version_info.minor}" + ("t" if THREADED else "") + ("d" if DEBUG else "")
     return [
         (key, path)
@@ -104,7 +104,7 @@ def test_another_minor_cannot_import_it(tmp_path):
                 env={**os.environ, "PYTHONPATH": str(where), "PYTHONMALLOC": ""},
                 capture_output=True,
                 text=True,
-                timeout=50,
+                timeout=180,
             )
             last = done.stderr.strip().splitlines()[-1:]
             assert done.returncode == 1 and last and last[0].startswith("ImportError"), (key, where, done)
