@@ -42,6 +42,7 @@ NOT_UNDER_ASAN = {
         "test_what_is_listed_is_there",
         "test_what_somebody_has_replaced",
         "test_a_runtime_on_a_thread_of_its_own",
+        "test_python_s_main_thread_has_ended",
         "test_hooks_in_a_forked_child",
     ),
     "libasan leaves its allocator locked in a forked child": (
