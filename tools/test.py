@@ -55,6 +55,10 @@ TSAN_TESTS = [  # those with OS threads in them
         "blocking",
     ]
 ]
+RELEASE_WARNINGS = ",".join(  # the last one goes first
+    [f"ignore::{w}Warning" for w in ("Deprecation", "PendingDeprecation", "Import", "Resource")]
+    + ["default::DeprecationWarning:__main__"]
+)
 TSAN_LIMIT = 300  # seconds for one test: everything is some ten times slower
 
 output = threading.Lock()
@@ -242,6 +246,8 @@ def test_py(s: Suite, live: bool, extra: list[str]) -> None:
     env = environment()
     if s.name == "tsan-py":
         env.setdefault("PYTHON_GIL", "0")
+    if key.endswith("d"):  # a debug build shows all warnings: show those that others do
+        env.setdefault("PYTHONWARNINGS", RELEASE_WARNINGS)
     env["PATH"] = str(python.parent) + os.pathsep + env["PATH"]
     if s.name == "asan-py":
         libs = [  # libstdc++ or ASan does not find what throws in extensions in C++

@@ -324,6 +324,8 @@ def named_death(p):
 @pytest.mark.parametrize("size", SIZES, ids=lambda s: f"{s >> 10}K")
 @pytest.mark.parametrize("name", CASES, ids=lambda s: s.replace(" ", "-"))
 def test_recursion(name, size):
+    if hasattr(sys, "gettotalrefcount") and name.startswith("ok dealloc_del") and size < 256 << 10:
+        pytest.skip("debug build: it puts off what a deallocation would call on so small a stack, a thread's, too")
     source = textwrap.dedent(CASES[name])
     name = "imports" if name == "ok imports" and size < 256 << 10 else name  # compile() needs 100 KiB
     p = python(prelude.format(source=source, name=name), size)
