@@ -45,7 +45,7 @@ def works():
 
 def forked(code, status=0, **kwargs):
     ended = run_py(BEGIN + code, status=status, **kwargs)
-    assert ended.err == "", str(ended)
+    assert ended.complaints == "", str(ended)
     return ended
 
 

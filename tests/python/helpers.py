@@ -85,6 +85,15 @@ class Ended:
     def __init__(self, code, out, err, seconds):
         self.code, self.out, self.err, self.seconds = code, out, err, seconds
 
+    @property
+    def complaints(self):
+        """Its stderr, but for the report that main blocks outside ramet: what it waits for takes long on a loaded machine."""
+        report = (
+            "ramet: the main thread has been blocking outside ramet",
+            "ramet: they run only while main is inside ramet",
+        )
+        return "".join(line for line in self.err.splitlines(keepends=True) if not line.startswith(report))
+
     def __str__(self):
         return f"status {self.code} after {self.seconds:.1f} s\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
 

@@ -368,7 +368,7 @@ def test_multiprocessing(method, tmp_path):
         env=environment(PYTHONWARNINGS="ignore::DeprecationWarning"),
     )
     ended = finish(p, timeout=180)
-    assert ended.out == "fine\n" and ended.err == "", str(ended)
+    assert ended.out == "fine\n" and ended.complaints == "", str(ended)
 
 
 def test_in_the_midst_of_a_collection():
