@@ -510,7 +510,7 @@ class Server:
         self._active[conn] = None
         try:
             g = _core._go_then(_partial(self._ended, conn), self._handle, conn)
-        except MemoryError:  # no stack for it
+        except BaseException:  # no stack for it, say
             del self._active[conn]
             conn.close()
             raise
